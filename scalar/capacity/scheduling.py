@@ -1,0 +1,130 @@
+"""The scheduling pass, whole and pure: which waiting job goes where, and why the others wait.
+
+    place(queue, nodes, quotas, now) ─► Decision(placements, refusals)
+
+1. Jobs are taken in the order of the queue: tier, priority, age. One that doesn't fit is left, with the obstacle, and
+   the next is tried.
+2. A job's nodes are chosen by best fit: the node that has the fewest whole GPUs left afterwards, then the least CPU,
+   then the least memory, so that large jobs keep finding whole nodes. Ties go to the lowest id: the same input is
+   always the same decision.
+3. A gang (`nodes` > 1) takes its nodes all at once or not at all.
+4. Nothing is placed on a node whose block ends before the job's `max_runtime_seconds` does, or above its
+   organisation's quota.
+
+To stay fast with a thousand jobs in the queue, a requirement that was refused once in a pass is not tried again: free
+room only shrinks while a pass goes on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from scalar.capacity.model import Decision, FreeNode, Obstacle, Placement, Refusal, Share
+from scalar.jobs.model import Job, Requirements
+
+_SHORTEST_USEFUL = timedelta(minutes=5)
+"""What a node must have left for a job that names no longest runtime."""
+
+
+def place(queue: Sequence[Job], nodes: Iterable[FreeNode], quotas: Mapping[str, int], now: datetime) -> Decision:
+    """`queue`: most urgent first. `nodes`: those that take work. `quotas`: GPUs that each limited organisation may
+    still take; one that isn't named has no limit.
+    """
+    room = {node.id: node for node in sorted(nodes, key=lambda node: node.id)}
+    left = dict(quotas)
+    refused: dict[tuple[object, ...], Obstacle] = {}
+    placements: list[Placement] = []
+    refusals: list[Refusal] = []
+    for job in queue:
+        asked = _signature(job)
+        outcome = refused.get(asked) or _try(job, room, left, now)
+        if isinstance(outcome, Obstacle):
+            refused[asked] = outcome
+            refusals.append(Refusal(job_id=job.id, obstacle=outcome, ahead=len(refusals)))
+        else:
+            placements.append(outcome)
+            _take(outcome, job, room, left)
+    return Decision(placements=tuple(placements), refusals=tuple(refusals))
+
+
+def fits_when_idle(wanted: Requirements, node: FreeNode) -> bool:
+    """Could this node run one share of it, if it had nothing else to do?"""
+    cpus, memory = share_of(wanted, node)
+    return (
+        node.gpus_total >= wanted.gpus
+        and wanted.gpu_type in (None, node.gpu_type)
+        and node.cpus_total >= cpus
+        and node.memory_total >= memory
+    )
+
+
+def share_of(wanted: Requirements, node: FreeNode) -> tuple[float, int]:
+    """(CPUs, bytes of memory) of one share on this node: as asked, or in proportion to its GPUs."""
+    part = wanted.gpus / node.gpus_total if node.gpus_total else 1.0
+    return wanted.cpus or node.cpus_total * part, wanted.memory_bytes or int(node.memory_total * part)
+
+
+def _try(job: Job, room: Mapping[str, FreeNode], left: Mapping[str, int], now: datetime) -> Placement | Obstacle:
+    wanted = job.spec.requirements
+    if not room:
+        return Obstacle.NO_NODES
+    suited = [node for node in room.values() if fits_when_idle(wanted, node)]
+    if len(suited) < wanted.nodes:
+        return Obstacle.NO_SUCH_NODE
+    if wanted.gpus * wanted.nodes > left.get(job.organisation_id, wanted.gpus * wanted.nodes):
+        return Obstacle.QUOTA
+    free = [node for node in suited if _fits_now(wanted, node)]
+    if len(free) < wanted.nodes:
+        return Obstacle.BUSY
+    lasting = [node for node in free if _lasts(job, node, now)]
+    if len(lasting) < wanted.nodes:
+        return Obstacle.BLOCK_ENDS
+    chosen = sorted(lasting, key=lambda node: _left_after(wanted, node))[: wanted.nodes]
+    return Placement(job_id=job.id, shares=tuple(_share(wanted, node) for node in chosen))
+
+
+def _fits_now(wanted: Requirements, node: FreeNode) -> bool:
+    cpus, memory = share_of(wanted, node)
+    # The shares of a full node add up to the whole only within rounding.
+    return (
+        len(node.free_gpus) >= wanted.gpus
+        and node.free_cpus >= cpus - 1e-6
+        and node.free_memory >= memory - node.gpus_total
+    )
+
+
+def _lasts(job: Job, node: FreeNode, now: datetime) -> bool:
+    if node.available_until is None:
+        return True
+    longest = job.spec.max_runtime_seconds
+    needed = timedelta(seconds=longest) if longest else _SHORTEST_USEFUL
+    return now + needed <= node.available_until
+
+
+def _left_after(wanted: Requirements, node: FreeNode) -> tuple[int, float, int, str]:
+    """The order of best fit: least left first."""
+    cpus, memory = share_of(wanted, node)
+    return len(node.free_gpus) - wanted.gpus, node.free_cpus - cpus, node.free_memory - memory, node.id
+
+
+def _share(wanted: Requirements, node: FreeNode) -> Share:
+    cpus, memory = share_of(wanted, node)
+    return Share(node_id=node.id, gpus=node.free_gpus[: wanted.gpus], cpus=cpus, memory_bytes=memory)
+
+
+def _take(placement: Placement, job: Job, room: dict[str, FreeNode], left: dict[str, int]) -> None:
+    for share in placement.shares:
+        node = room[share.node_id]
+        room[node.id] = replace(
+            node,
+            free_gpus=tuple(index for index in node.free_gpus if index not in share.gpus),
+            free_cpus=node.free_cpus - share.cpus,
+            free_memory=node.free_memory - share.memory_bytes,
+        )
+    if job.organisation_id in left:
+        left[job.organisation_id] -= sum(len(share.gpus) for share in placement.shares)
+
+
+def _signature(job: Job) -> tuple[object, ...]:
+    """Two jobs with the same signature are refused for the same reason in one pass."""
+    return (job.organisation_id, job.spec.requirements, job.spec.max_runtime_seconds)

@@ -1,0 +1,133 @@
+"""Postgres: short transactions, advisory locks that end with them, and notifications.
+
+Everything but `Listener` works behind a transaction pooler (pgbouncer, Supabase's): no prepared statements, no session
+state. A `Listener` has its own direct connection; what waits on one must also poll, since notifications can be lost.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any, Self
+
+import psycopg
+import structlog
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from scalar.errors import Unavailable
+
+Transaction = psycopg.Connection[DictRow]
+"""A connection inside a transaction: the first argument of everything in a `store` module. Rows are dicts."""
+
+log = structlog.get_logger(__name__)
+
+
+class Lock(IntEnum):
+    """Keys of the transaction-level advisory locks, all of them, so that none is used twice."""
+
+    MIGRATIONS = 7201
+    SCHEDULING_PASS = 7202
+    BOOTSTRAP = 7203
+    USAGE_EVENTS = 7205
+
+
+class Channel:
+    """Names of the notification channels and what their payload is."""
+
+    NODES = "scalar_nodes"
+    """A node's id: its desired state has changed."""
+    RUNS = "scalar_runs"
+    """A job's id: a run of it has come, gone on or ended."""
+    LOGS = "scalar_logs"
+    """A run's id: output has arrived."""
+    QUEUE = "scalar_queue"
+    """A job's id: a scheduling pass might find something to do."""
+
+
+class Database:
+    """A pool of connections to one database. Close it, or use it as a context manager."""
+
+    def __init__(self, url: str, *, max_connections: int = 8, application: str = "scalar") -> None:
+        self._pool = ConnectionPool(
+            url,
+            min_size=0,
+            max_size=max_connections,
+            max_idle=60,
+            open=True,
+            timeout=10,
+            check=ConnectionPool.check_connection,
+            kwargs={
+                "row_factory": dict_row,
+                "prepare_threshold": None,
+                "application_name": application,
+                "connect_timeout": 5,
+            },
+            connection_class=psycopg.Connection[DictRow],
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Commits at the end of the block, or rolls back if it raises.
+
+        Raises: `Unavailable` where Postgres can't be reached.
+        """
+        try:
+            with self._pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            if not _is_outage(error):
+                raise
+            log.warning("database.unavailable", error=type(error).__name__)
+            raise Unavailable("The database does not answer. Try again in a moment.") from error
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _is_outage(error: psycopg.OperationalError) -> bool:
+    """No SQLSTATE: the connection was lost. 08, 53, 57P: refused, out of resources, shutting down."""
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "53", "57P"))
+
+
+def lock(tx: Transaction, key: Lock, *, shared: bool = False) -> None:
+    """Wait for an advisory lock; it is held until the transaction ends."""
+    suffix = "_shared" if shared else ""
+    tx.execute(f"select pg_advisory_xact_lock{suffix}(%s)", [int(key)])
+
+
+def notify(tx: Transaction, channel: str, payload: str) -> None:
+    """Tell listeners, once this transaction has committed."""
+    tx.execute("select pg_notify(%s, %s)", [channel, payload])
+
+
+def one(tx: Transaction, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> DictRow:
+    """The one row of a query that always has one."""
+    row = tx.execute(query, parameters).fetchone()
+    if row is None:
+        raise LookupError("a query that always has a row had none")
+    return row
+
+
+class Listener:
+    """Notifications of some channels, on a direct connection of its own."""
+
+    def __init__(self, url: str, *channels: str) -> None:
+        self._connection = psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="scalar-listener")
+        for channel in channels:
+            self._connection.execute(psycopg.sql.SQL("listen {}").format(psycopg.sql.Identifier(channel)))
+
+    def payloads(self, timeout: float) -> list[str]:
+        """What has been notified, after at most `timeout` seconds; empty if nothing was.
+
+        Raises: `psycopg.OperationalError` where the connection is gone.
+        """
+        return [note.payload for note in self._connection.notifies(timeout=timeout, stop_after=1)]
+
+    def close(self) -> None:
+        self._connection.close()

