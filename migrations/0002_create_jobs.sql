@@ -73,6 +73,9 @@ create table job_runs (
     ended_at timestamptz,
     stop_reason text,
     stop_requested_at timestamptz,
+    -- Who asks Dagster to launch it has it leased for that; each try asks under another run key.
+    launch_leased_until timestamptz,
+    launch_tries integer not null default 0,
     -- How much of this run's life Dagster has been told, and who is telling it right now.
     mirrored text not null default 'nothing' check (mirrored in ('nothing', 'started', 'running', 'ended')),
     mirror_leased_until timestamptz,

@@ -31,7 +31,8 @@ class DockerLog:
 
     def __iter__(self) -> Iterator[tuple[LogStream, bytes]]:
         seen, last = 0, None
-        for seen, last in enumerate(self._frames(self._response), 1):
+        for last in self._frames(self._response):
+            seen += 1
             yield last[0], without_time(last[1])
         if self._follow and not self._closed and self._last_frame() != last:
             self._response = self._open({"follow": 0})

@@ -33,7 +33,7 @@ class Dagster:
         self._client = httpx.Client(base_url=url, timeout=httpx.Timeout(20, connect=2))
 
     def launch(self, run: dict[str, Any]) -> str:
-        """Start the Dagster run of a placed run (a row of `unlaunched_runs`); its Dagster run id.
+        """Start the Dagster run of a placed run (a row of `lease_unlaunched`); its Dagster run id.
 
         Raises: `DagsterRefusedError`.
         """

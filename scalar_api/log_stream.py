@@ -50,11 +50,16 @@ class _Look:
     chunks: list[logs.Chunk]
     next_run: JobRun | None
 
+    @property
+    def run_is_over(self) -> bool:
+        """Or there is none (yet)."""
+        return self.run is None or self.run.state.ended
+
 
 async def follow_job(
     database: Database, hub: Notifications, job_id: str, position: Position, *, rank: int, only_run: bool
 ) -> AsyncIterator[str]:
-    """Events until the job has ended (or the run, with `only_run`)."""
+    """Events until the job has ended (or the run, with `only_run`), or this process is about to: the client resumes."""
     with hub.subscribe(job_id, *([position.run_id] if position.run_id else [])) as waiter:
         while True:
             look = await run_in_threadpool(_look, database, job_id, position, rank)
@@ -64,17 +69,14 @@ async def follow_job(
                 yield _event("log", {"stream": chunk.stream, "text": text}, position)
             if _more_at_once(look):
                 continue
-            if look.next_run is not None and not only_run and (look.run is None or look.run.state.ended):
+            if look.run_is_over and look.next_run is not None and not only_run:
                 break
-            if look.run is not None and look.run.state.ended and (only_run or look.job.state.ended):
+            if look.run_is_over and (only_run or look.job.state.ended):
                 yield _end(look)
                 return
-            if look.run is None and look.job.state.ended:
-                yield _end(look)
+            if hub.closing:
                 return
-            if look.run is None or look.run.state.ended:
-                yield ": waiting for the next try\n\n"
-            elif not look.chunks:
+            if not look.chunks:
                 yield ": still there\n\n"
             await waiter.wait(_KEEP_ALIVE_SECONDS)
     assert look.next_run is not None  # noqa: S101 - the only way out of the loop

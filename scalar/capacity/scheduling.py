@@ -18,6 +18,7 @@ room only shrinks while a pass goes on.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from heapq import nsmallest
 
 from scalar.capacity.model import Decision, FreeNode, Obstacle, Placement, Refusal, Share
 from scalar.jobs.model import Job, Requirements
@@ -32,12 +33,15 @@ def place(queue: Sequence[Job], nodes: Iterable[FreeNode], quotas: Mapping[str, 
     """
     room = {node.id: node for node in sorted(nodes, key=lambda node: node.id)}
     left = dict(quotas)
+    suited: dict[Requirements, list[Share]] = {}
     refused: dict[tuple[object, ...], Obstacle] = {}
     placements: list[Placement] = []
     refusals: list[Refusal] = []
     for job in queue:
-        asked = _signature(job)
-        outcome = refused.get(asked) or _try(job, room, left, now)
+        wanted, asked = job.spec.requirements, _signature(job)
+        if wanted not in suited:
+            suited[wanted] = [_share(wanted, node) for node in room.values() if fits_when_idle(wanted, node)]
+        outcome = refused.get(asked) or _try(job, suited[wanted], room, left, now)
         if isinstance(outcome, Obstacle):
             refused[asked] = outcome
             refusals.append(Refusal(job_id=job.id, obstacle=outcome, ahead=len(refusals)))
@@ -49,47 +53,54 @@ def place(queue: Sequence[Job], nodes: Iterable[FreeNode], quotas: Mapping[str, 
 
 def fits_when_idle(wanted: Requirements, node: FreeNode) -> bool:
     """Could this node run one share of it, if it had nothing else to do?"""
-    cpus, memory = share_of(wanted, node)
+    share = _share(wanted, node)
     return (
         node.gpus_total >= wanted.gpus
         and wanted.gpu_type in (None, node.gpu_type)
-        and node.cpus_total >= cpus
-        and node.memory_total >= memory
+        and node.cpus_total >= share.cpus
+        and node.memory_total >= share.memory_bytes
     )
 
 
-def share_of(wanted: Requirements, node: FreeNode) -> tuple[float, int]:
-    """(CPUs, bytes of memory) of one share on this node: as asked, or in proportion to its GPUs."""
+def _share(wanted: Requirements, node: FreeNode) -> Share:
+    """What a share takes on this node, before it is known which GPUs: as asked, or in proportion to them."""
     part = wanted.gpus / node.gpus_total if node.gpus_total else 1.0
-    return wanted.cpus or node.cpus_total * part, wanted.memory_bytes or int(node.memory_total * part)
+    return Share(
+        node_id=node.id,
+        gpus=(),
+        cpus=wanted.cpus or node.cpus_total * part,
+        memory_bytes=wanted.memory_bytes or int(node.memory_total * part),
+    )
 
 
-def _try(job: Job, room: Mapping[str, FreeNode], left: Mapping[str, int], now: datetime) -> Placement | Obstacle:
+def _try(
+    job: Job, suited: Sequence[Share], room: Mapping[str, FreeNode], left: Mapping[str, int], now: datetime
+) -> Placement | Obstacle:
+    """`suited`: a share on each node that could run one, were it idle."""
     wanted = job.spec.requirements
     if not room:
         return Obstacle.NO_NODES
-    suited = [node for node in room.values() if fits_when_idle(wanted, node)]
     if len(suited) < wanted.nodes:
         return Obstacle.NO_SUCH_NODE
     if wanted.gpus * wanted.nodes > left.get(job.organisation_id, wanted.gpus * wanted.nodes):
         return Obstacle.QUOTA
-    free = [node for node in suited if _fits_now(wanted, node)]
+    free = [share for share in suited if _fits_now(wanted.gpus, share, room[share.node_id])]
     if len(free) < wanted.nodes:
         return Obstacle.BUSY
-    lasting = [node for node in free if _lasts(job, node, now)]
+    lasting = [share for share in free if _lasts(job, room[share.node_id], now)]
     if len(lasting) < wanted.nodes:
         return Obstacle.BLOCK_ENDS
-    chosen = sorted(lasting, key=lambda node: _left_after(wanted, node))[: wanted.nodes]
-    return Placement(job_id=job.id, shares=tuple(_share(wanted, node) for node in chosen))
+    chosen = nsmallest(wanted.nodes, lasting, key=lambda share: _left_after(share, room[share.node_id]))
+    shares = (replace(share, gpus=room[share.node_id].free_gpus[: wanted.gpus]) for share in chosen)
+    return Placement(job_id=job.id, shares=tuple(shares))
 
 
-def _fits_now(wanted: Requirements, node: FreeNode) -> bool:
-    cpus, memory = share_of(wanted, node)
+def _fits_now(gpus: int, share: Share, node: FreeNode) -> bool:
     # The shares of a full node add up to the whole only within rounding.
     return (
-        len(node.free_gpus) >= wanted.gpus
-        and node.free_cpus >= cpus - 1e-6
-        and node.free_memory >= memory - node.gpus_total
+        len(node.free_gpus) >= gpus
+        and node.free_cpus >= share.cpus - 1e-6
+        and node.free_memory >= share.memory_bytes - node.gpus_total
     )
 
 
@@ -101,15 +112,9 @@ def _lasts(job: Job, node: FreeNode, now: datetime) -> bool:
     return now + needed <= node.available_until
 
 
-def _left_after(wanted: Requirements, node: FreeNode) -> tuple[int, float, int, str]:
-    """The order of best fit: least left first."""
-    cpus, memory = share_of(wanted, node)
-    return len(node.free_gpus) - wanted.gpus, node.free_cpus - cpus, node.free_memory - memory, node.id
-
-
-def _share(wanted: Requirements, node: FreeNode) -> Share:
-    cpus, memory = share_of(wanted, node)
-    return Share(node_id=node.id, gpus=node.free_gpus[: wanted.gpus], cpus=cpus, memory_bytes=memory)
+def _left_after(share: Share, node: FreeNode) -> tuple[int, float, int, str]:
+    """The order of best fit, least left first: GPUs (each takes as many), CPUs, memory; then ids."""
+    return len(node.free_gpus), node.free_cpus - share.cpus, node.free_memory - share.memory_bytes, node.id
 
 
 def _take(placement: Placement, job: Job, room: dict[str, FreeNode], left: dict[str, int]) -> None:

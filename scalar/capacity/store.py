@@ -1,6 +1,6 @@
 """SQL of nodes and assignments: one statement a function."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.errors import UniqueViolation
@@ -45,7 +45,7 @@ def update_facts(tx: Transaction, node_id: str, facts: NodeFacts, now: datetime)
 
 
 def node(tx: Transaction, node_id: str, *, for_update: bool = False) -> Node | None:
-    lock = "for update" if for_update else ""
+    lock = "for no key update" if for_update else ""
     row = tx.execute(f"select {_NODE} from nodes where id = %s {lock}", [node_id]).fetchone()
     return _node(row) if row else None
 
@@ -127,15 +127,38 @@ def assigned_counts(tx: Transaction) -> dict[str, int]:
     return {row["node_id"]: row["n"] for row in rows}
 
 
-def unlaunched_runs(tx: Transaction) -> list[dict[str, Any]]:
-    """Runs that are placed and that no Dagster run has claimed: id, and what to tag their Dagster run with."""
+LAUNCH_LEASE = timedelta(seconds=20)
+"""Longer than asking Dagster for a batch takes; whoever dies meanwhile is taken over from after it."""
+
+
+def lease_unlaunched(tx: Transaction, now: datetime, *, limit: int) -> list[dict[str, Any]]:
+    """Runs that are placed and that no Dagster run has claimed, oldest first, leased to the caller.
+
+    Each row has what their Dagster run is tagged with. The lease keeps the nudge and the sensor from asking for the
+    same runs; where one of them dies, or Dagster fails a launch, `launch_tries` makes the next request another one.
+    """
     return tx.execute(
-        """select r.id as run_id, r.job_id, r.attempt, j.name, j.organisation_id, o.name as organisation, j.tier,
+        """with leased as (
+               update job_runs set launch_leased_until = %(until)s, launch_tries = launch_tries + 1
+               where id in (
+                   select id from job_runs
+                   where dagster_run_id is null and ended_at is null
+                     and (launch_leased_until is null or launch_leased_until <= %(now)s)
+                   order by placed_at, id limit %(limit)s for update skip locked)
+               returning *)
+           select r.id as run_id, r.job_id, r.attempt, r.launch_tries, j.name, j.organisation_id,
+               o.name as organisation, j.tier,
                (select string_agg(n.name, ',' order by t.rank) from run_tasks t join nodes n on n.id = t.node_id
                 where t.run_id = r.id) as nodes
-           from job_runs r join jobs j on j.id = r.job_id join organisations o on o.id = j.organisation_id
-           where r.dagster_run_id is null and r.ended_at is null order by r.placed_at, r.id"""
+           from leased r join jobs j on j.id = r.job_id join organisations o on o.id = j.organisation_id
+           order by r.placed_at, r.id""",
+        {"now": now, "until": now + LAUNCH_LEASE, "limit": limit},
     ).fetchall()
+
+
+def release_launch(tx: Transaction, run_id: str) -> None:
+    """Dagster did not take it: the next may ask at once."""
+    tx.execute("update job_runs set launch_leased_until = null where id = %s and dagster_run_id is null", [run_id])
 
 
 def lock_active_runs_on(tx: Transaction, node_id: str) -> list[str]:

@@ -18,7 +18,7 @@ JOB_TAG = "scalar/job_id"
 
 
 def run_tags(run: Mapping[str, Any]) -> dict[str, str]:
-    """`run`: a row of `capacity.store.unlaunched_runs`."""
+    """`run`: a row of `capacity.store.lease_unlaunched`."""
     return {
         RUN_TAG: run["run_id"],
         JOB_TAG: run["job_id"],
@@ -31,6 +31,12 @@ def run_tags(run: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def run_key(run: Mapping[str, Any]) -> str:
+    """The run's id; with the number of the try, where Dagster was asked before and nothing came of it."""
+    tries = run["launch_tries"]
+    return str(run["run_id"]) if tries == 1 else f"{run['run_id']}/{tries}"
+
+
 def nudge_tags(run: Mapping[str, Any]) -> dict[str, str]:
     """As if the sensor had asked, so that it does not ask again."""
-    return {**run_tags(run), "dagster/run_key": run["run_id"], "dagster/sensor_name": SENSOR_NAME}
+    return {**run_tags(run), "dagster/run_key": run_key(run), "dagster/sensor_name": SENSOR_NAME}

@@ -150,6 +150,12 @@ def reason_of(ending: TaskEnding, exit_code: int | None, stop_reason: Terminatio
     return TerminationReason.KILLED if (exit_code or 0) > 128 else TerminationReason.ERROR
 
 
+def settled(reason: TerminationReason, stop_reason: TerminationReason | None) -> TerminationReason:
+    """A run that somebody wanted stopped was stopped, whatever came first: no other try may follow from its end."""
+    stopped = stop_reason is not None and stop_reason.run_state is RunState.CANCELLED
+    return stop_reason if stopped and stop_reason and reason.fault is not Fault.NOBODY else reason
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sequel:
     """What becomes of the job after a run of it ended."""

@@ -91,6 +91,9 @@ def _ended(job: Job, runs: Sequence[JobRun]) -> Explanation:
     if not runs:
         return Explanation(summary="It was cancelled before it started.")
     last = runs[-1]
+    if job.state is JobState.CANCELLED and last.state is not RunState.CANCELLED:
+        details = tuple(_how_it_ended(run, f"Try {run.attempt}") for run in runs)
+        return Explanation(summary="It was cancelled while it waited for its next try.", details=details)
     summary = _how_it_ended(last, "It")
     details = tuple(_how_it_ended(run, f"Try {run.attempt}") for run in runs[:-1])
     return Explanation(summary=summary, details=details, advice=_advice(job, last))

@@ -16,7 +16,7 @@ from scalar.accounts.store import audit
 from scalar.database import Channel, Transaction, notify
 from scalar.errors import Conflict, IdempotencyConflict, NotFound
 from scalar.jobs import store, tasks
-from scalar.jobs.endings import Fault, TerminationReason, reason_of, sequel
+from scalar.jobs.endings import TerminationReason, reason_of, sequel, settled
 from scalar.jobs.model import Job, JobRun, JobSpec, JobState, RunState, TaskState
 from scalar.protocol import TaskEnding
 
@@ -134,6 +134,7 @@ def finish_run(
     run = _existing_run(store.run(tx, run_id, for_update=True))
     if run.state.ended:
         return
+    reason = settled(reason, TerminationReason(run.stop_reason) if run.stop_reason else None)
     store.end_run(tx, run_id, reason, message=message, exit_code=exit_code, ended_at=ended_at or now)
     tasks.end_open_tasks(tx, run_id, TaskEnding.STOPPED, now)
     tasks.release_gpus(tx, run_id, None, now)
@@ -174,10 +175,7 @@ def task_ended(tx: Transaction, run: JobRun, rank: int, now: datetime) -> None:
 def _finish_with(tx: Transaction, run: JobRun, rows: list[tasks.TaskRow], now: datetime) -> None:
     """The run ended as the first of its tasks that failed did, or as its leader did."""
     decisive = _first_failure(rows) or rows[0]
-    stop = TerminationReason(run.stop_reason) if run.stop_reason else None
-    reason = _reason(decisive, stop)
-    if stop is not None and stop is not TerminationReason.PEER_FAILED and reason.fault is Fault.PLATFORM:
-        reason = stop
+    reason = _reason(decisive, TerminationReason(run.stop_reason) if run.stop_reason else None)
     ended = [row.ended_at for row in rows if row.started_at and row.ended_at]
     finish_run(
         tx,

@@ -108,7 +108,7 @@ def _keep(tx: Transaction, run_id: str, rank: int, pieces: list[_Piece]) -> None
     rows = []
     for piece in pieces:
         room = MAX_LOG_BYTES - piece.start
-        if room > 0:
+        if room >= 0:
             data = piece.data if len(piece.data) <= room else piece.data[:room] + _NOTICE
             rows.append([run_id, rank, piece.start, piece.stream, piece.stream_start, data])
     if rows:

@@ -161,14 +161,14 @@ def apply_sequel(tx: Transaction, job_id: str, reason: TerminationReason, then: 
 
 def requeue_job(tx: Transaction, job_id: str, now: datetime, *, dagster_run_id: UUID | None = None) -> None:
     """A job that has ended starts again, with all its tries. Raises: `IllegalMove`."""
-    try:
-        tx.execute(
-            """update jobs set state = 'queued', reason = null, failures = 0, interruptions = 0, not_before = null,
-                   waiting = null, queued_at = %s, ended_at = null, requested_dagster_run_id = %s where id = %s""",
-            [now, dagster_run_id, job_id],
-        )
-    except CheckViolation as error:
-        raise IllegalMove(f"{job_id} has not ended: only a job that has ended can start again.") from error
+    requeued = tx.execute(
+        """update jobs set state = 'queued', reason = null, failures = 0, interruptions = 0, not_before = null,
+               waiting = null, queued_at = %s, ended_at = null, requested_dagster_run_id = %s
+           where id = %s and ended_at is not null""",
+        [now, dagster_run_id, job_id],
+    )
+    if requeued.rowcount == 0:
+        raise IllegalMove(f"{job_id} has not ended: only a job that has ended can start again.")
 
 
 def record_waiting(tx: Transaction, waiting: dict[str, dict[str, object] | None]) -> None:
@@ -294,10 +294,13 @@ def end_run(
 
 
 def request_stop(tx: Transaction, run_id: str, reason: TerminationReason, now: datetime) -> bool:
-    """Ask a run's nodes to stop it; the first reason stays. False where it was asked before."""
-    ask = """update job_runs set stop_reason = %s, stop_requested_at = %s
-             where id = %s and stop_reason is null and ended_at is null"""
-    return tx.execute(ask, [reason, now, run_id]).rowcount == 1
+    """Ask a run's nodes to stop it; the first reason stays, but for a gang that stops by itself (`peer_failed`): who
+    cancels that wants no other try. False where it was asked before.
+    """
+    ask = """update job_runs set stop_reason = %(reason)s, stop_requested_at = coalesce(stop_requested_at, %(now)s)
+             where id = %(run)s and ended_at is null and %(reason)s <> coalesce(stop_reason, '')
+               and coalesce(stop_reason, 'peer_failed') = 'peer_failed'"""
+    return tx.execute(ask, {"reason": reason, "now": now, "run": run_id}).rowcount == 1
 
 
 def counts_by_state(tx: Transaction) -> dict[tuple[str, str], int]:

@@ -138,11 +138,14 @@ def release_gpus(tx: Transaction, run_id: str, rank: int | None, at: datetime) -
 
 
 def touch_nodes_of(tx: Transaction, run_id: str) -> None:
-    """The desired state of the nodes of this run has changed: wake their long polls."""
+    """The desired state of the nodes of this run has changed: wake their long polls.
+
+    Not `for update`: usage events refer to nodes, and two that both did would each wait for the other.
+    """
     rows = tx.execute(
         """update nodes set desired_version = desired_version + 1
            where id in (select id from nodes where id in (select node_id from run_tasks where run_id = %s)
-                      order by id for update) returning id""",
+                      order by id for no key update) returning id""",
         [run_id],
     ).fetchall()
     for row in rows:

@@ -55,7 +55,9 @@ def spans_of_run(tx: Transaction, run_id: str) -> list[Span]:
 
 @dataclass(frozen=True, kw_only=True)
 class NewUsage:
-    """What one event added: its task's time from the event before it (or the event itself) to the event."""
+    """What one event added: its task's time from the event before it to the event; where it is the earliest of its
+    task, from the event to the one after it. (Of what had come by then.)
+    """
 
     event_id: int
     start: datetime
@@ -68,7 +70,9 @@ def new_usage(tx: Transaction, after_event: int, up_to_event: int) -> list[NewUs
         """select e.id as event_id, coalesce((
                    select max(b.at) from usage_events b
                    where b.run_id = e.run_id and b.rank = e.rank and b.id < e.id and b.at < e.at), e.at) as start,
-               e.at as "end"
+               greatest(e.at, (
+                   select min(b.at) from usage_events b
+                   where b.run_id = e.run_id and b.rank = e.rank and b.id < e.id)) as "end"
            from usage_events e where e.id > %s and e.id <= %s order by e.id""",
         [after_event, up_to_event],
     )

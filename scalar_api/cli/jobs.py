@@ -55,7 +55,7 @@ def submit(
     client = connect()
     body: dict[str, Any] = {
         "image": image,
-        "command": command or None,
+        "command": _without_dashes(command) or None,
         "resources": {"gpus": gpus, "gpu_type": gpu_type, "nodes": nodes, "cpus": cpus, "memory_gib": memory},
         "tier": tier,
         "priority": priority,
@@ -228,6 +228,11 @@ def _run_row(job: dict[str, Any], run: dict[str, Any]) -> list[Any]:
 def _gpus(job: dict[str, Any]) -> str:
     wanted = job["resources"]
     return f"{wanted['nodes']}x{wanted['gpus']}" if wanted["nodes"] > 1 else str(wanted["gpus"])
+
+
+def _without_dashes(command: list[str] | None) -> list[str]:
+    """The `--` between the image and the command is ours, not the command's."""
+    return command[1:] if command and command[0] == "--" else command or []
 
 
 def _seconds(text: str) -> int:

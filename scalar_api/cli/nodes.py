@@ -24,7 +24,7 @@ def nodes(json: Json = False) -> None:
         view.as_json(found)
         return
     view.table(
-        ["ID", "NAME", "STATE", "GPUS IN USE", "TYPE", "CPUS", "MEMORY", "RUNTIME", "LAST SEEN"],
+        ["ID", "NAME", "STATE", "GPUS USED", "TYPE", "CPUS", "MEMORY", "RUNTIME", "LAST SEEN"],
         ([*_row(node)] for node in found),
         empty="No nodes yet. `scalar join-token` makes a token for one to join with: see docs/operations.md.",
     )
@@ -69,7 +69,7 @@ def _row(node: dict[str, Any]) -> list[Any]:
         node["id"],
         view.plain(node["name"]),
         view.state(node["state"]) + (" [red](silent)[/red]" if node["silent"] else ""),
-        f"{node['gpus_in_use']} of {node['gpus']}",
+        f"{node['gpus_in_use']}/{node['gpus']}",
         view.plain(node["gpu_type"]),
         f"{node['cpus']:g}",
         f"{node['memory_gib']:.0f} GiB",

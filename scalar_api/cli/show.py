@@ -1,6 +1,7 @@
 """Tables, times and durations for people."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-console = Console(highlight=False)
+# Into a pipe, a row stays on its line.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 
 _COLOURS = {
     "queued": "yellow",
@@ -39,7 +41,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) 
         return
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        grid.add_column(column, no_wrap=column in ("ID", "STATE"), overflow="fold")
+        grid.add_column(column, no_wrap=column != "NAME", overflow="fold")
     for row in shown:
         grid.add_row(*("" if cell is None else str(cell) for cell in row))
     console.print(grid)

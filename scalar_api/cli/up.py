@@ -126,7 +126,7 @@ def _say_runtime(node: dict[str, object]) -> None:
 
 def _sample(platform: Platform, *, docker: bool) -> None:
     _console.print("\n[bold]A sample job[/bold], submitted over REST as a customer would:\n")
-    result = run_sample(platform, docker=docker, write=lambda text: print(f"  | {text}", end="", flush=True))
+    result = run_sample(platform, docker=docker, write=lambda line: print(f"  | {line}", flush=True))
     _console.print(_summary(result), soft_wrap=True)
 
 

@@ -1,6 +1,7 @@
 """What a node's agent asks and tells: the API's side of `scalar.protocol`."""
 
 import time
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -53,8 +54,8 @@ async def get_desired(
         while True:
             current = await run_in_threadpool(_version, database, node_id)
             left = deadline - time.monotonic()
-            if current != version or left <= 0:
-                return await run_in_threadpool(_desired, database, node_id, now)
+            if current != version or left <= 0 or hub.closing:
+                return await run_in_threadpool(_desired, database, node_id)
             await waiter.wait(left)
 
 
@@ -92,8 +93,8 @@ def _version(database: Database, node_id: str) -> int:
         return store.desired_version(tx, node_id)
 
 
-def _desired(database: Database, node_id: str, now: Now) -> DesiredState:
+def _desired(database: Database, node_id: str) -> DesiredState:
     """The version is read first: what changes in between comes again with the next version."""
     with database.transaction() as tx:
         version = store.desired_version(tx, node_id)
-        return DesiredState(version=version, tasks=desired_tasks(tx, node_id), server_time=now)
+        return DesiredState(version=version, tasks=desired_tasks(tx, node_id), server_time=datetime.now(UTC))

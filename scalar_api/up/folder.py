@@ -70,6 +70,12 @@ class DataFolder:
                 f" {_LEAST_FREE // 1024**2} MiB to start safely. Free some space, or use --data on another disk."
             )
 
+    def close(self) -> None:
+        """Let another platform have it."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
     def read_credentials(self) -> Credentials | None:
         """None where there are none, or they can't be read: then they are made anew."""
         try:

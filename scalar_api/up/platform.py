@@ -100,6 +100,7 @@ class Platform:
         if self._postgres is not None:
             self._progress(Step("stopping", "postgres"))
             self._postgres.stop()
+        self.folder.close()
 
     def _start_postgres(self) -> None:
         if self.options.database_url is None:

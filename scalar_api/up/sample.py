@@ -44,7 +44,8 @@ def run_sample(platform: Platform, *, docker: bool, write: Callable[[str], None]
     job = client.post("/v1/jobs", body, {"Idempotency-Key": f"scalar-up-{uuid4()}"})
     for event, data in client.events(f"/v1/jobs/{job['id']}/logs?follow=true"):
         if event == "log":
-            write(str(data["text"]))
+            for line in str(data["text"]).splitlines():
+                write(line)
     return _result(client, job["id"])
 
 

@@ -3,11 +3,14 @@
 import dagster as dg
 
 from scalar.capacity.placing import run_pass
-from scalar.capacity.store import unlaunched_runs
-from scalar.jobs.dagster import SENSOR_NAME, run_tags
+from scalar.capacity.store import lease_unlaunched
+from scalar.jobs.dagster import SENSOR_NAME, run_key, run_tags
 from scalar_orchestration.clock import utc_now
 from scalar_orchestration.defs.jobs import gpu_run
 from scalar_orchestration.resources import PostgresResource
+
+_LAUNCHES_A_TICK = 100
+"""What Dagster launches within the lease, with time to spare."""
 
 
 @dg.sensor(
@@ -22,5 +25,5 @@ def job_queue(database: PostgresResource) -> dg.SensorResult:
     with database.transaction() as tx:
         run_pass(tx, utc_now())
     with database.transaction() as tx:
-        runs = unlaunched_runs(tx)
-    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=run["run_id"], tags=run_tags(run)) for run in runs])
+        runs = lease_unlaunched(tx, utc_now(), limit=_LAUNCHES_A_TICK)
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=run_key(run), tags=run_tags(run)) for run in runs])

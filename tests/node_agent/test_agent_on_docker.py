@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from engine_proxy import EngineProxy
 from made_up import MIB, a_shell_task, a_task, eventually
 
 from scalar.protocol import RuntimeKind, TaskEnding
@@ -20,6 +21,13 @@ COUNT = "i=0; while [ $i -lt {n} ]; do i=$((i+1)); echo out $i; echo err $i >&2;
 @pytest.fixture
 def agent(start_agent, docker_engine):
     return start_agent(runtime="docker")
+
+
+@pytest.fixture
+def engine_proxy(tmp_path):
+    proxy = EngineProxy(tmp_path)
+    yield proxy
+    proxy.shut()
 
 
 def containers_of(engine, run_id):
@@ -158,33 +166,32 @@ def test_an_ending_is_the_same_when_the_agent_was_not_there_to_see_it(api, agent
     assert wait_for_end(api, task.key).ending is TaskEnding.STOPPED
 
 
-@pytest.mark.parametrize(
-    ("asked", "ending", "code", "told"),
-    [
-        ({"command": ["sh", "-c", "kill -9 $$"]}, TaskEnding.EXITED, 137, None),
-        (
-            {"command": ["sh", "-c", "x=a; while true; do x=$x$x; done"], "memory_bytes": 16 * MIB},
-            TaskEnding.OUT_OF_MEMORY,
-            137,
-            "memory",
-        ),
-        ({"command": ["nosuchcommand"]}, TaskEnding.COMMAND_NOT_FOUND, 127, "nosuchcommand"),
-        ({"command": ["sh", "-c", "nosuchcommand"]}, TaskEnding.EXITED, 127, None),
-        ({"memory_bytes": 4096}, TaskEnding.START_FAILED, None, "memory"),
-        ({"image": "Not/An@Image"}, TaskEnding.IMAGE_NOT_FOUND, None, "Not/An@Image"),
-        ({"image": "127.0.0.1:9/none:1"}, TaskEnding.IMAGE_UNAVAILABLE, None, "connection refused"),
-    ],
-    ids=["killed", "memory", "command", "shell", "limit", "name", "registry"],
-)
-def test_each_failure_is_told_as_what_it_is(api, agent, docker_engine, run_id, asked, ending, code, told):
-    task = a_task(run_id=run_id, **asked)
-    api.want(task)
-    end = wait_for_end(api, task.key)
-    assert (end.ending, end.exit_code) == (ending, code)
-    assert (told or "") in (end.message or "")
-    assert (end.started_at is None) == (code is None)
-    assert api.kinds(task.key)[0] == "starting"
-    assert api.kinds(task.key)[-1] == "ended"
+FAILURES = {
+    "killed": ({"command": ["sh", "-c", "kill -9 $$"]}, TaskEnding.EXITED, 137, ""),
+    "memory": (
+        {"command": ["sh", "-c", "x=a; while true; do x=$x$x; done"], "memory_bytes": 16 * MIB},
+        TaskEnding.OUT_OF_MEMORY,
+        137,
+        "memory",
+    ),
+    "command": ({"command": ["nosuchcommand"]}, TaskEnding.COMMAND_NOT_FOUND, 127, "nosuchcommand"),
+    "shell": ({"command": ["sh", "-c", "nosuchcommand"]}, TaskEnding.EXITED, 127, ""),
+    "limit": ({"memory_bytes": 4096}, TaskEnding.START_FAILED, None, "memory"),
+    "name": ({"image": "Not/An@Image"}, TaskEnding.IMAGE_NOT_FOUND, None, "Not/An@Image"),
+    "registry": ({"image": "127.0.0.1:9/none:1"}, TaskEnding.IMAGE_UNAVAILABLE, None, "connection refused"),
+}
+
+
+def test_each_failure_is_told_as_what_it_is(api, agent, docker_engine, run_id):
+    tasks = {name: a_task(run_id=f"{run_id}-{name}", **asked) for name, (asked, *_) in FAILURES.items()}
+    api.want(*tasks.values())
+    for name, (_, ending, code, told) in FAILURES.items():
+        end = wait_for_end(api, tasks[name].key)
+        assert (name, end.ending, end.exit_code) == (name, ending, code)
+        assert told in (end.message or "")
+        assert (end.started_at is None) == (code is None)
+        kinds = api.kinds(tasks[name].key)
+        assert kinds == (["starting", "ended"] if code is None else ["starting", "running", "ended"])
 
 
 def test_a_slow_pull_holds_up_nobody_and_can_be_called_off(api, agent, docker_engine, run_id):
@@ -217,6 +224,35 @@ def test_a_container_that_somebody_removed_is_lost_and_not_started_again(api, ag
     assert end.ending is TaskEnding.CONTAINER_LOST
     assert end.started_at is not None
     assert containers_of(docker_engine, run_id) == []
+
+
+def test_an_engine_that_goes_away_and_comes_back_loses_no_container(
+    api, start_agent, engine_proxy, docker_engine, run_id
+):
+    engine_proxy.open()
+    agent = start_agent(runtime="docker", docker_host=engine_proxy.docker_host)
+    counts = a_shell_task(COUNT.format(n=60, pause="sleep 0.05"), run_id=run_id)
+    api.want(counts)
+    eventually(lambda: b"out 5\n" in api.logs[counts.key]["stdout"])
+    engine_proxy.shut()
+    eventually(lambda: "the container engine doesn't answer" in agent.log)
+    waits = a_shell_task("exit 7", run_id=run_id, rank=1)
+    api.want(waits)
+    eventually(lambda: agent.log.count("the container engine doesn't answer") >= 2)
+    assert (api.kinds(counts.key), api.kinds(waits.key)) == (["starting", "running"], [])
+    engine_proxy.open()
+    assert wait_for_end(api, counts.key).ending is TaskEnding.EXITED
+    assert wait_for_end(api, waits.key).exit_code == 7
+    assert api.logs[counts.key]["stdout"] == b"".join(b"out %d\n" % i for i in range(1, 61))
+
+
+def test_an_engine_that_is_not_there_yet_is_waited_for(api, start_agent, engine_proxy, docker_engine, run_id):
+    agent = start_agent(runtime="docker", docker_host=engine_proxy.docker_host)
+    eventually(lambda: "find the container engine" in agent.log)
+    engine_proxy.open()
+    task = a_shell_task("exit 0", run_id=run_id)
+    api.want(task)
+    assert wait_for_end(api, task.key).exit_code == 0
 
 
 def test_a_running_task_is_reported_alive_at_each_interval(api, start_agent, docker_engine, run_id):

@@ -13,7 +13,7 @@ class Answer:
     def __init__(self, lines):
         self._lines = lines
 
-    def iter_content(self, chunk_size):
+    def iter_content(self, *, chunk_size):  # noqa: ARG002 - as requests calls it
         for nanosecond, (stream, line) in self._lines:
             data = b"2026-11-21T12:00:00.%09dZ " % nanosecond + line
             yield bytes([stream, 0, 0, 0]) + len(data).to_bytes(4) + data

@@ -74,5 +74,6 @@ def test_a_forgotten_task_keeps_its_reports_until_they_are_acknowledged(spool):
     assert reports(spool) == [STARTING, ENDED]
 
 
-def test_nobody_else_can_read_the_file(spool, tmp_path):
+@pytest.mark.usefixtures("spool")
+def test_nobody_else_can_read_the_file(tmp_path):
     assert stat.S_IMODE((tmp_path / "spool.sqlite").stat().st_mode) == 0o600

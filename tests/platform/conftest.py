@@ -1,0 +1,107 @@
+"""One platform for the session, every service of it a real process; and the machine's Docker engine."""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from outside import Customer, Dagster, Engine, World
+
+from scalar_api.up.platform import Options, Platform
+from scalar_api.up.ports import free_port
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    try:
+        client = docker.APIClient(version="auto", timeout=30)
+        client.ping()
+        client.inspect_image("busybox:local")
+    except (docker.errors.DockerException, OSError) as error:
+        if os.environ.get("SCALAR_REQUIRE_DOCKER") == "1":
+            pytest.fail(f"SCALAR_REQUIRE_DOCKER=1, but no engine with busybox:local answers: {error}")
+        pytest.skip(f"no Docker engine with busybox:local answers: {error}")
+    engine = Engine(client)
+    yield engine
+    engine.close()
+    client.close()
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket in it."""
+    folder = Path(tempfile.mkdtemp(prefix="scalar-"))
+    yield folder / "d"
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def start_world(engine: Engine) -> Callable[..., Any]:
+    """`with start_world(**options) as world:` is a platform of one's own."""
+
+    @contextmanager
+    def start(**options: Any) -> Iterator[World]:
+        folder = Path(tempfile.mkdtemp(prefix="scalar-"))
+        restarts: list[str] = []
+        platform = Platform(
+            Options(
+                data=folder / "d",
+                api_port=free_port(),
+                dagster_port=free_port(),
+                runtime="docker",
+                node_name=f"test-{uuid.uuid4().hex[:8]}",
+                **options,
+            ),
+            progress=lambda _: None,
+            restarted=lambda name, code: restarts.append(name),
+        )
+        try:
+            platform.start()
+            keys = platform.credentials
+            customer = Customer(platform.api_url, keys.customer_key)
+            operator = Customer(platform.api_url, keys.operator_key)
+            dagster = Dagster(platform.dagster_url)
+            world = World(platform, customer, operator, dagster, engine, restarts)
+            node_id = world.node["id"]
+            yield world
+            for each in (customer, operator, dagster):
+                each.close()
+        finally:
+            platform.stop()
+        assert engine.left_of(node_id) == []
+        shutil.rmtree(folder, ignore_errors=True)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def world(start_world: Callable[..., Any]) -> Iterator[World]:
+    """The one that most tests share: 8 declared GPUs, the nudge on."""
+    with start_world() as world:
+        yield world
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    """A failure is shown with the end of each service's log."""
+    report = yield
+    shared = item.funcargs.get("world") if hasattr(item, "funcargs") else None
+    if report.failed and shared is not None:
+        for name, process in shared.platform.processes.items():
+            report.sections.append((f"end of {name}'s log", process.last_words(30)))
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here starts services."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.platform)
+            if "engine" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.docker)
