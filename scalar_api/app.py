@@ -12,7 +12,7 @@ from scalar.database import Database
 from scalar.settings import Settings, settings
 from scalar_api import problems
 from scalar_api.dagster import Dagster
-from scalar_api.limits import BodyLimit
+from scalar_api.limits import BodyLimit, NoNul
 from scalar_api.metrics import CountRequests, Metrics
 from scalar_api.notifications import Notifications
 from scalar_api.nudge import Nudge
@@ -42,6 +42,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
     app.state.metrics = Metrics()
     problems.install(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(NoNul)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     for each in (jobs, job_logs, nodes, node, health):
         app.include_router(each.router)

@@ -1,8 +1,10 @@
-"""Refuses bodies over the limit before they are in memory, whether or not they say how long they are."""
+"""Refuses what no route should have to think of: a body over the limit, before it is in memory and whether or not it
+says how long it is; and a NUL character in a path or query, which Postgres' text can't hold.
+"""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalar.errors import TooLarge
+from scalar.errors import InvalidRequest, TooLarge
 from scalar_api.problems import of_error
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -21,17 +23,38 @@ class BodyLimit:
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         body = _Body(receive, self._limit)
+
+        async def send_within_limit(message: Message) -> None:
+            # A framework that caught the error while it read the body would answer in its own words.
+            if body.over:
+                raise _OverLimitError
+            await send(message)
+
         if announced.isdigit() and int(announced) > self._limit:
             await self._refuse(scope, receive, send)
             return
         try:
-            await self._app(scope, body.receive, send)
+            await self._app(scope, body.receive, send_within_limit)
         except _OverLimitError:
             await self._refuse(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = TooLarge(f"A request's body may have {self._limit // 1024} KiB at most.")
         await of_error(error)(scope, receive, send)
+
+
+class NoNul:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and ("\x00" in scope["path"] or b"%00" in scope["query_string"]):
+            error = InvalidRequest("A NUL character can't be part of a path or query.")
+            await of_error(error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 class _OverLimitError(Exception):
@@ -43,9 +66,13 @@ class _Body:
         self._receive = receive
         self._left = limit
 
+    @property
+    def over(self) -> bool:
+        return self._left < 0
+
     async def receive(self) -> Message:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
-        if self._left < 0:
+        if self.over:
             raise _OverLimitError
         return message

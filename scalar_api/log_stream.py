@@ -33,7 +33,7 @@ class Position:
     def parse(cls, event_id: str) -> "Position":
         """Raises: `InvalidRequest` where it is no id of ours."""
         run_id, colon, offset = event_id.rpartition(":")
-        if not colon or not offset.isdigit() or len(offset) > 18:
+        if not colon or not (offset.isascii() and offset.isdigit()) or len(offset) > 18:
             raise InvalidRequest(f"Last-Event-ID: {event_id!r} is not an id of this stream.")
         return cls(run_id, int(offset))
 

@@ -3,6 +3,7 @@
 An environment variable's value is never shown: it may be a secret.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -31,6 +32,10 @@ _DAY = 86_400
 def _storable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("a NUL character can't be part of it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair can't be part of it") from None
     return text
 
 
@@ -123,7 +128,7 @@ class JobSubmission(_Body):
                 gpu_type=self.resources.gpu_type,
                 nodes=self.resources.nodes,
                 cpus=self.resources.cpus,
-                memory_bytes=int(memory * _GIB) if memory else None,
+                memory_bytes=math.ceil(memory * _GIB) if memory else None,
             ),
             tier=self.tier,
             priority=self.priority,

@@ -21,6 +21,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import NoReturn
 
@@ -70,12 +71,34 @@ def newest_wheel() -> tuple[str, str, str]:
     names = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
     index = next((os.environ[name] for name in names if os.environ.get(name)), PUBLIC_INDEX).rstrip("/")
     page = f"{index}/uv/"
-    files = json.loads(fetch(page, accept="application/vnd.pypi.simple.v1+json"))["files"]
-    wheels = [each for each in files if fits(each["filename"]) and not each.get("yanked")]
+    answer = fetch(page, accept="application/vnd.pypi.simple.v1+json, text/html;q=0.1").decode()
+    wheels = [
+        each for each in (in_json(answer) if answer.lstrip().startswith("{") else in_html(answer)) if fits(each[0])
+    ]
     if not wheels:
         stop(f"there is no uv for {platform.system()} {platform.machine()} on {index}.")
-    newest = max(wheels, key=lambda each: version(each["filename"]))
-    return newest["filename"], urllib.parse.urljoin(page, newest["url"]), newest["hashes"].get("sha256", "")
+    name, url, digest = max(wheels, key=lambda each: version(each[0]))
+    return name, urllib.parse.urljoin(page, url), digest
+
+
+def in_json(page: str) -> list[tuple[str, str, str]]:
+    """(file name, URL, SHA-256) of each file of a project, as PEP 691 has it."""
+    files = [each for each in json.loads(page)["files"] if not each.get("yanked")]
+    return [(each["filename"], each["url"], each["hashes"].get("sha256", "")) for each in files]
+
+
+def in_html(page: str) -> list[tuple[str, str, str]]:
+    """The same of a page of links, as PEP 503 has it and as mirrors still send it."""
+    found: list[tuple[str, str, str]] = []
+
+    class Links(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            url, _, fragment = (dict(attrs).get("href") or "").partition("#")
+            if tag == "a" and "data-yanked" not in dict(attrs):
+                found.append((url.rsplit("/", 1)[-1], url, fragment.removeprefix("sha256=")))
+
+    Links().feed(page)
+    return found
 
 
 def fits(name: str) -> bool:
@@ -99,7 +122,10 @@ def fetch(url: str, accept: str = "*/*") -> bytes:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return bytes(answer.read())
     except (urllib.error.URLError, OSError) as error:
-        stop(f"can't fetch {url}: {error}. Is this machine connected, and does it need a proxy (https_proxy)?")
+        hint = "Is this machine connected, and does it need a proxy (https_proxy)?"
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            hint = "It has no certificates to check others' by: install the package ca-certificates."
+        stop(f"can't fetch {url}: {error}. {hint}")
 
 
 def stop(message: str) -> NoReturn:

@@ -10,12 +10,22 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 
 from scalar.database import Database, Transaction
 from scalar.migrations import migrate
 
 _numbers = itertools.count(1)
+
+# As the services log: a traceback without the values of its variables, which takes structlog's default many seconds.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+    ]
+)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from scalar.database import Database
 from scalar.errors import InvalidRequest, NotFound
 from scalar.jobs import logs, store
-from scalar.jobs.model import JobRun
+from scalar.jobs.model import Job, JobRun
 from scalar_api.dependencies import Db, Hub, Person
 from scalar_api.log_stream import Position, follow_job
 from scalar_api.problems import OF_A_JOB
@@ -40,30 +40,36 @@ def get_logs(
     """What the job has written. `X-Log-Next-Offset` is where the next request goes on; `X-Log-Complete: true` says that
     nothing more will come. A stream that breaks is resumed by sending the id of its last event as `Last-Event-ID`.
     """
-    chosen = _chosen_run(database, job_id, caller.organisation_id, run)
+    job, chosen = _job_and_run(database, job_id, caller.organisation_id, run)
     if follow:
-        position = Position.parse(last_event_id) if last_event_id else Position(chosen.id if chosen else None, offset)
+        position = Position(chosen.id if chosen else None, offset)
+        if last_event_id:
+            position = Position.parse(last_event_id)
+            _job_and_run(database, job_id, caller.organisation_id, position.run_id)
         stream = follow_job(database, hub, job_id, position, rank=rank, only_run=run is not None)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
     if chosen is None:
-        return _text(b"", offset, complete=False)
+        return _text(b"", offset, complete=job.state.ended)
     with database.transaction() as tx:
         chunks = logs.read(tx, chosen.id, rank, offset=offset, limit=limit)
     text = b"".join(chunk.data for chunk in chunks)
     return _text(text, offset, complete=chosen.state.ended and len(text) < limit)
 
 
-def _chosen_run(database: Database, job_id: str, organisation_id: str | None, run_id: str | None) -> JobRun | None:
+def _job_and_run(
+    database: Database, job_id: str, organisation_id: str | None, run_id: str | None
+) -> tuple[Job, JobRun | None]:
     with database.transaction() as tx:
-        if store.job(tx, job_id, organisation_id=organisation_id) is None:
+        job = store.job(tx, job_id, organisation_id=organisation_id)
+        if job is None:
             raise NotFound("There is no such job.")
         runs = store.runs_of_job(tx, job_id)
     if run_id is None:
-        return runs[-1] if runs else None
+        return job, runs[-1] if runs else None
     chosen = next((each for each in runs if each.id == run_id), None)
     if chosen is None:
         raise InvalidRequest(f"run: this job has no run {run_id!r}.")
-    return chosen
+    return job, chosen
 
 
 def _text(text: bytes, offset: int, *, complete: bool) -> Response:
