@@ -14,6 +14,7 @@ from dagster._core.execution.plan.handle import StepHandle
 from dagster._core.execution.plan.objects import StepFailureData, StepSuccessData
 from dagster_shared.error import SerializableErrorInfo
 
+from scalar.errors import ScalarError
 from scalar.jobs.dagster import STEP_KEY
 from scalar.jobs.mirroring import Untold
 from scalar.jobs.model import RunState
@@ -60,6 +61,13 @@ def run_ended(instance: DagsterInstance, run: DagsterRun, told: Untold) -> None:
 def run_skipped(instance: DagsterInstance, run: DagsterRun, message: str) -> None:
     """A second request for a run that had been started: it ends without having done anything."""
     instance.report_run_canceled(run, message)
+
+
+def run_refused(instance: DagsterInstance, run: DagsterRun, error: ScalarError) -> None:
+    """It can't be launched, and nobody needs a stack trace to see why."""
+    info = SerializableErrorInfo(message=error.message, stack=[], cls_name=error.title)
+    failure = JobFailureData(error=info, failure_reason=RunFailureReason.UNKNOWN)
+    _report(instance, run, DagsterEventType.RUN_FAILURE, error.message, data=failure)
 
 
 def _succeeded(instance: DagsterInstance, run: DagsterRun, told: Untold) -> None:

@@ -22,7 +22,7 @@ from dagster._serdes import ConfigurableClassData
 from dagster_docker import DockerRunLauncher
 from dagster_docker.utils import DOCKER_CONFIG_SCHEMA
 
-from scalar.errors import ScalarError
+from scalar.errors import InvalidRequest, ScalarError, Unavailable
 from scalar.jobs import life, store
 from scalar.jobs.dagster import JOB_NAME, JOB_TAG, RUN_TAG
 from scalar.jobs.endings import TerminationReason
@@ -88,14 +88,23 @@ class ScalarRunLauncher(DockerRunLauncher):
             self._follower.stop()
 
     def _launch_gpu_run(self, run: DagsterRun) -> None:
-        """Raises: `ScalarError` where it can't be launched; Dagster then fails the run with its message."""
+        """Raises: `Unavailable`; Dagster then fails the run, and another is asked for."""
         self._follow()
-        run_id, now = run.tags.get(RUN_TAG), utc_now()
-        if run_id is None:
-            raise ScalarError("A gpu_run belongs to a customer's job: submit one with POST /v1/jobs.")
-        if run.parent_run_id is not None:
-            self._re_execute(run)
-            return
+        run_id = run.tags.get(RUN_TAG)
+        try:
+            if run_id is None:
+                raise InvalidRequest("A gpu_run belongs to a customer's job: submit one with POST /v1/jobs.")
+            if run.parent_run_id is not None:
+                self._re_execute(run)
+            else:
+                self._claim(run, run_id)
+        except Unavailable:
+            raise
+        except ScalarError as error:
+            run_events.run_refused(self._instance, run, error)
+
+    def _claim(self, run: DagsterRun, run_id: str) -> None:
+        now = utc_now()
         with self._database.transaction() as tx:
             claimed = life.launch(tx, run_id, run.run_id, now)
             row = store.run(tx, run_id)

@@ -61,7 +61,7 @@ def test_nothing_is_to_be_had_without_a_key(shared_api: Api, method: str, path: 
 def test_a_key_that_is_none_is_refused(shared_api: Api, header: str) -> None:
     answer = shared_api.client().get("/v1/jobs", headers={"Authorization": header})
     assert_problem(answer, 401, "not-authenticated")
-    assert header.removeprefix("Bearer ").strip("Bearer ") not in answer.text or len(header) < 10
+    assert "_" not in header or header.rsplit("_", 1)[1] not in answer.text
 
 
 def test_a_key_works_until_it_is_revoked(shared_api: Api) -> None:

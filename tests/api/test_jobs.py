@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.calls import NodeAgent, a_body, assert_problem
+from tests.api.calls import NodeAgent, a_body, assert_problem, events
 from tests.api.conftest import Api
 
 
@@ -74,7 +74,7 @@ def test_a_job_is_followed_from_its_submission_to_its_end(api: Api, node: NodeAg
 
 
 def test_a_job_that_asks_for_more_than_any_node_has_is_refused_with_what_would_do(
-    api: Api, node: NodeAgent, customer: httpx.Client
+    node: NodeAgent, customer: httpx.Client
 ) -> None:
     assert node.id
     problem = assert_problem(customer.post("/v1/jobs", json=a_body(gpus=16)), 422, "unsatisfiable")
@@ -167,3 +167,14 @@ def test_a_waiting_job_explains_itself(api: Api, customer: httpx.Client) -> None
         time.sleep(0.05)
     assert explanation["state"] == "queued"
     assert "no node takes work" in explanation["summary"]
+
+
+def test_a_job_that_never_ran_has_no_output_and_none_to_come(api: Api, customer: httpx.Client) -> None:
+    assert api.url
+    job_id = customer.post("/v1/jobs", json=a_body()).json()["id"]
+    assert customer.get(f"/v1/jobs/{job_id}/logs").headers["x-log-complete"] == "false"
+    customer.post(f"/v1/jobs/{job_id}/cancel")
+    assert customer.get(f"/v1/jobs/{job_id}/logs").headers["x-log-complete"] == "true"
+    lines = customer.get(f"/v1/jobs/{job_id}/logs?follow=true").text.splitlines()
+    (end,) = events(lines)
+    assert (end.kind, end.data["state"]) == ("end", "cancelled")

@@ -10,7 +10,7 @@ from scalar.accounts.store import create_organisation
 from scalar.capacity import fleet
 from scalar.capacity.model import SILENT_AFTER, Obstacle
 from scalar.capacity.placing import run_pass
-from scalar.capacity.store import assigned_counts, free_nodes, quotas, lease_unlaunched
+from scalar.capacity.store import assigned_counts, free_nodes, lease_unlaunched, quotas
 from scalar.database import Database, Transaction
 from scalar.jobs import life, store
 from scalar.jobs.model import JobState, Tier

@@ -6,15 +6,20 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
-from outside import Customer, Dagster, Engine, World
+from outside import Customer, Dagster, Engine, World, eventually
 
+from scalar.capacity import fleet
+from scalar.database import Database
+from scalar.metering.model import HOUR, hour_of
 from scalar_api.up.platform import Options, Platform
 from scalar_api.up.ports import free_port
+from tests import made_up
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +90,36 @@ def world(start_world: Callable[..., Any]) -> Iterator[World]:
     """The one that most tests share: 8 declared GPUs, the nudge on."""
     with start_world() as world:
         yield world
+
+
+@pytest.fixture(scope="session")
+def used_hour(world: World) -> datetime:
+    """The start of the last whole hour, in which two customers' runs have used GPUs."""
+    hour = hour_of(datetime.now(UTC)) - HOUR
+    with Database(world.platform.database_url) as database, database.transaction() as tx:
+        node = made_up.a_node(tx, "earlier", now=hour)
+        for name, gpus, minutes in (("acme", 8, 12), ("globex", 2, 40)):
+            job = made_up.a_job_of(tx, made_up.a_customer(tx, name), now=hour, gpus=gpus)
+            run = made_up.launch(tx, job.id, now=hour + minutes * timedelta(minutes=1))
+            started_at = run.placed_at + timedelta(seconds=1)
+            made_up.told(tx, run, made_up.running(run, at=started_at))
+            ended_at = started_at + timedelta(minutes=10)
+            made_up.told(tx, run, made_up.ended(run, started_at=started_at, at=ended_at))
+        fleet.mark_gone(tx, node.id, "test", datetime.now(UTC))
+    return hour
+
+
+@pytest.fixture(scope="session")
+def metered_hour(world: World, used_hour: datetime) -> datetime:
+    """`used_hour`, once the `usage_hours` sensor has had it built."""
+    partition = used_hour.strftime("%Y-%m-%d-%H:%M")
+    built = eventually(
+        lambda: [each for each in world.dagster.materializations("hourly_usage") if each["partition"] == partition],
+        within_seconds=100,
+        what="usage_hours has had the hour built",
+    )
+    world.dagster.finished(built[0]["runId"])
+    return used_hour
 
 
 @pytest.hookimpl(wrapper=True)

@@ -168,6 +168,16 @@ query Runs($filter: RunsFilter!) {
   runsOrError(filter: $filter) { ... on Runs { results { runId status tags { key value } } } }
 }
 """
+BUILT = """
+query Built($asset: AssetKeyInput!) {
+  assetOrError(assetKey: $asset) { ... on Asset { assetMaterializations(limit: 20) { runId partition } } }
+}
+"""
+CHECKED = """
+query Checked($asset: AssetKeyInput!, $check: String!) {
+  assetCheckExecutions(assetKey: $asset, checkName: $check, limit: 5) { runId status evaluation { success } }
+}
+"""
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {
   launchRun(executionParams: $params) {
@@ -243,6 +253,13 @@ class Dagster:
     def runs_tagged(self, key: str, value: str) -> list[dict[str, Any]]:
         return list(self.ask(RUNS, filter={"tags": [{"key": key, "value": value}]})["runsOrError"]["results"])
 
+    def materializations(self, asset: str) -> list[dict[str, Any]]:
+        """(runId, partition) of each, the newest first."""
+        return list(self.ask(BUILT, asset={"path": [asset]})["assetOrError"].get("assetMaterializations", []))
+
+    def checks(self, asset: str, check: str) -> list[dict[str, Any]]:
+        return list(self.ask(CHECKED, asset={"path": [asset]}, check=check)["assetCheckExecutions"])
+
     def launch(self, job_name: str = JOB_NAME, tags: dict[str, str] | None = None) -> str:
         """As the launchpad does; the new run's id."""
         selector = {
@@ -252,11 +269,11 @@ class Dagster:
         }
         pairs = [{"key": key, "value": value} for key, value in (tags or {}).items()]
         params = {"selector": selector, "runConfigData": {}, "executionMetadata": {"tags": pairs}}
-        return str(self.ask(LAUNCH, params=params)["launchRun"]["run"]["runId"])
+        return _launched(self.ask(LAUNCH, params=params)["launchRun"])
 
     def re_execute(self, run_id: str) -> str:
         answer = self.ask(RE_EXECUTE, params={"parentRunId": run_id, "strategy": "ALL_STEPS"})
-        return str(answer["launchRunReexecution"]["run"]["runId"])
+        return _launched(answer["launchRunReexecution"])
 
     def terminate(self, run_id: str) -> str:
         """The answer's type."""
@@ -270,8 +287,14 @@ class Dagster:
             answer = self._http.post("/graphql", json=body)
         except httpx.TransportError:
             return None
-        # Its own Postgres may just be restarting.
-        return None if answer.is_server_error else dict(answer.raise_for_status().json())
+        said = dict(answer.json())
+        # A mutation that was refused is a 500 with data. One without: its own Postgres may just be restarting.
+        return said if said.get("data") or not answer.is_server_error else None
+
+
+def _launched(answer: dict[str, Any]) -> str:
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    return str(answer["run"]["runId"])
 
 
 @dataclass

@@ -1,0 +1,95 @@
+"""Dagster's own UI in a real browser: what an operator sees of a customer's job.
+
+`SCALAR_PICTURES=1` keeps the screenshots in docs/pictures/, which is where the README's come from.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from outside import World
+from playwright.sync_api import Page, expect, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SCRIPT = """
+echo "loading the dataset on GPU $SCALAR_GPU_INDICES"
+for epoch in 1 2 3 4 5; do sleep 0.6; echo "epoch $epoch of 5: loss 0.$((9 - epoch))$((7 - epoch))"; done
+echo "saved checkpoint-5.safetensors"
+"""
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    if not CHROMIUM.exists():
+        if os.environ.get("SCALAR_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"SCALAR_REQUIRE_BROWSER=1, but there is no {CHROMIUM}")
+        pytest.skip(f"there is no {CHROMIUM}")
+    with tempfile.TemporaryDirectory(prefix="scalar-") as profile, sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=CHROMIUM,
+            headless=True,
+            args=ARGUMENTS,
+            viewport={"width": 1440, "height": 900},
+            color_scheme="light",
+        )
+        page = context.pages[0]
+        page.set_default_timeout(30_000)
+        expect.set_options(timeout=30_000)
+        yield page
+        context.close()
+
+
+@pytest.fixture
+def picture(page: Page, tmp_path: Path):
+    """Keeps what the page shows, once nothing on it is loading any more."""
+
+    def take(name: str) -> None:
+        expect(page.get_by_text("Loading")).to_have_count(0)
+        page.mouse.move(0, 0)
+        folder = PICTURES if os.environ.get("SCALAR_PICTURES") == "1" else tmp_path
+        page.screenshot(path=folder / name)
+
+    return take
+
+
+def test_the_run_page_of_a_job_shows_its_step_its_output_and_whose_it_is(world: World, page, picture):
+    job_id = world.customer.submit(SCRIPT, name="fine-tune", gpus=4, tier="fast")
+    run_id = world.customer.ended(job_id)["runs"][0]["dagster_run_id"]
+    world.dagster.finished(run_id)
+
+    page.goto(f"{world.platform.dagster_url}/runs/{run_id}")
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+    expect(page.get_by_text("container", exact=True).first).to_be_visible()
+    page.get_by_role("button", name="View tags and config").click()
+    tags = page.get_by_role("dialog")
+    for tag in (f"scalar/job_id: {job_id}", "scalar/organisation: demo", f"scalar/node: {world.node['name']}"):
+        expect(tags).to_contain_text(tag)
+    tags.get_by_role("button", name="OK").click()
+    expect(page.get_by_text("Succeeded (1)")).to_be_visible()
+    page.get_by_role("button", name="stdout").click()
+    expect(page.get_by_text("epoch 5 of 5")).to_be_visible()
+    expect(page.get_by_text("saved checkpoint-5.safetensors")).to_be_visible()
+    picture("dagster-run.png")
+
+
+def test_the_asset_graph_shows_the_hour_that_the_sensor_had_built(world: World, metered_hour, page, picture):
+    page.goto(f"{world.platform.dagster_url}/asset-groups/")
+    expect(page.get_by_text("hourly_usage", exact=True).first).to_be_visible()
+    expect(page.get_by_text("usage_events", exact=True).first).to_be_visible()
+    expect(page.get_by_text("2 Passed")).to_be_visible()
+    picture("dagster-assets.png")
