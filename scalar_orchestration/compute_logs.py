@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from dagster._core.storage.cloud_storage_compute_log_manager import PollingComputeLogSubscriptionManager
-from dagster._core.storage.compute_log_manager import CapturedLogSubscription, ComputeIOType
+from dagster._core.storage.compute_log_manager import (
+    CapturedLogMetadata,
+    CapturedLogSubscription,
+    ComputeIOType,
+)
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._serdes import ConfigurableClassData
 
@@ -51,6 +55,15 @@ class ScalarComputeLogManager(LocalComputeLogManager):
         with _database().transaction() as tx:
             run = store.run_of_dagster(tx, log_key[0])
         return run is None or run.state.ended
+
+    def get_log_metadata(self, log_key: Sequence[str]) -> CapturedLogMetadata:
+        """A container's output stands in no file until somebody downloads it."""
+        if rank_of(log_key[-1]) is None:
+            return super().get_log_metadata(log_key)
+        return CapturedLogMetadata(
+            stdout_download_url=self.get_captured_log_download_url(log_key, ComputeIOType.STDOUT),
+            stderr_download_url=self.get_captured_log_download_url(log_key, ComputeIOType.STDERR),
+        )
 
     def get_captured_local_path(self, log_key: Sequence[str], extension: str, partial: bool = False) -> str:
         """For a download: the file is written anew from the log."""

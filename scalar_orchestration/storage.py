@@ -1,8 +1,8 @@
 """Dagster's storage in Postgres, with its connections kept open.
 
-`DagsterPostgresStorage` opens a connection for every statement, and asks the catalogue for the columns of `runs` at each
-read and write of a run: most of what a launch costs (docs/performance.md). Here each storage has a small pool, and a
-column that was there once stays there.
+`DagsterPostgresStorage` opens a connection for every statement, and asks the catalogue for the columns of `runs` at
+each read and write of a run: most of what a launch costs (docs/performance.md). Here each storage has a small pool, and
+a column that was there once stays there.
 """
 
 from typing import Any, Self

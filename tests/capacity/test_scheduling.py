@@ -244,3 +244,25 @@ def test_a_quota_that_is_used_up_in_a_pass_refuses_the_next() -> None:
     jobs = [a_job(f"job_{i}", gpus=2) for i in range(3)]
     decision = _place(*jobs, nodes=[a_free_node()], quotas={"org_1": 4})
     assert [each.obstacle for each in decision.refusals] == [Obstacle.QUOTA]
+
+
+_SHORT = a_free_node(available_until=NOON + timedelta(minutes=2))
+
+
+@pytest.mark.parametrize(
+    ("node", "asked", "other"),
+    [
+        (a_free_node(), {"gpus": 2}, {"organisation_id": "org_2"}),
+        (a_free_node(), {"gpus": 2}, {"gpus": 1}),
+        (_SHORT, {"organisation_id": "org_2", "max_runtime_seconds": 600}, {"max_runtime_seconds": 60}),
+        (a_free_node(), {"organisation_id": "org_2", "gpu_type": "A100"}, {"gpu_type": "H100"}),
+        (a_free_node(free_cpus=4.0), {"organisation_id": "org_2", "cpus": 8.0}, {"cpus": 4.0}),
+    ],
+)
+def test_a_refusal_does_not_rub_off_on_a_job_that_is_not_alike(
+    node: FreeNode, asked: dict[str, Any], other: dict[str, Any]
+) -> None:
+    jobs = a_job("job_1", memory_bytes=GIB, **asked), a_job("job_2", memory_bytes=GIB, **{**asked, **other})
+    decision = _place(*jobs, nodes=[node], quotas={"org_1": 1})
+    assert [each.job_id for each in decision.refusals] == ["job_1"]
+    assert [each.job_id for each in decision.placements] == ["job_2"]

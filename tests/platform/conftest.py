@@ -99,7 +99,7 @@ def used_hour(world: World) -> datetime:
     with Database(world.platform.database_url) as database, database.transaction() as tx:
         node = made_up.a_node(tx, "earlier", now=hour)
         for name, gpus, minutes in (("acme", 8, 12), ("globex", 2, 40)):
-            job = made_up.a_job_of(tx, made_up.a_customer(tx, name), now=hour, gpus=gpus)
+            job = made_up.a_job_of(tx, made_up.a_customer(tx, name), now=hour, gpus=gpus, gpu_type="H100")
             run = made_up.launch(tx, job.id, now=hour + minutes * timedelta(minutes=1))
             started_at = run.placed_at + timedelta(seconds=1)
             made_up.told(tx, run, made_up.running(run, at=started_at))

@@ -82,8 +82,12 @@ def test_the_run_page_of_a_job_shows_its_step_its_output_and_whose_it_is(world: 
     tags.get_by_role("button", name="OK").click()
     expect(page.get_by_text("Succeeded (1)")).to_be_visible()
     page.get_by_role("button", name="stdout").click()
+    page.get_by_text("container", exact=True).first.click()
     expect(page.get_by_text("epoch 5 of 5")).to_be_visible()
     expect(page.get_by_text("saved checkpoint-5.safetensors")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_text("Download").click()
+    assert download.value.path().read_text() == world.customer.log(job_id)
     picture("dagster-run.png")
 
 
