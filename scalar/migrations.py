@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalar.database import Database, Lock, Transaction, lock
+from scalar.database import Database, Lock, Transaction, lock, one
 from scalar.errors import Conflict
 
+_TABLE = """create table if not exists schema_migrations (
+    number integer primary key, name text not null, digest text not null,
+    applied_at timestamptz not null default now())"""
 _NAME = re.compile(r"^(\d{4})_[a-z]+_[a-z_]+\.sql$")
 
 
@@ -47,6 +50,7 @@ def migrate(database: Database, migrations: list[Migration] | None = None) -> li
     with database.transaction() as tx:
         lock(tx, Lock.MIGRATIONS)
         tx.execute("set local lock_timeout = '5s'")
+        tx.execute(_TABLE)
         missing = pending(tx, migrations)
         for migration in missing:
             tx.execute(migration.sql.encode())
@@ -59,7 +63,8 @@ def migrate(database: Database, migrations: list[Migration] | None = None) -> li
 
 def pending(tx: Transaction, migrations: list[Migration]) -> list[Migration]:
     """What this database lacks. Raises: as `migrate`."""
-    applied = _applied(tx)
+    known = one(tx, "select to_regclass('schema_migrations') as it")["it"] is not None
+    applied = _applied(tx) if known else {}
     _refuse_drift(applied, migrations)
     return [migration for migration in migrations if migration.number not in applied]
 
@@ -79,11 +84,6 @@ def _read(folder: Path) -> Iterator[Migration]:
 
 
 def _applied(tx: Transaction) -> dict[int, str]:
-    tx.execute(
-        """create table if not exists schema_migrations (
-               number integer primary key, name text not null, digest text not null,
-               applied_at timestamptz not null default now())"""
-    )
     return {row["number"]: row["digest"] for row in tx.execute("select number, digest from schema_migrations")}
 
 

@@ -1,4 +1,4 @@
-"""The HTTP API: `uvicorn --factory scalar_api.app:create_app`, or `python -m scalar_api`."""
+"""The HTTP API: `python -m scalar_api` serves it."""
 
 import asyncio
 from collections.abc import AsyncIterator

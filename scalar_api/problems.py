@@ -1,7 +1,7 @@
 """Every error as `application/problem+json` (RFC 9457), rendered here and nowhere else.
 
-`type` is stable: `https://scalar.dev/problems/<type of the error class>`. Nothing of a request's values is echoed,
-since they may hold secrets.
+`type` is stable: `https://scalar.dev/problems/<type of the error class>`. Nothing of a body's values or of a
+key is echoed, since they may be secrets.
 """
 
 from collections.abc import Mapping

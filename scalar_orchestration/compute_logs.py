@@ -60,10 +60,11 @@ class ScalarComputeLogManager(LocalComputeLogManager):
         """A container's output stands in no file until somebody downloads it."""
         if rank_of(log_key[-1]) is None:
             return super().get_log_metadata(log_key)
-        return CapturedLogMetadata(
-            stdout_download_url=self.get_captured_log_download_url(log_key, ComputeIOType.STDOUT),
-            stderr_download_url=self.get_captured_log_download_url(log_key, ComputeIOType.STDERR),
+        out, err = (
+            self.get_captured_log_download_url(log_key, each)  # type: ignore[no-untyped-call]
+            for each in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
         )
+        return CapturedLogMetadata(stdout_download_url=out, stderr_download_url=err)
 
     def get_captured_local_path(self, log_key: Sequence[str], extension: str, partial: bool = False) -> str:
         """For a download: the file is written anew from the log."""

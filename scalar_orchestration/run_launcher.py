@@ -148,7 +148,9 @@ class ScalarRunLauncher(DockerRunLauncher):
         except ScalarError as error:
             return CheckRunHealthResult(WorkerStatus.RUNNING, error.message, transient=True)
         if row is None and not waits:
-            return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "Scalar has no such run.")
+            return CheckRunHealthResult(
+                WorkerStatus.NOT_FOUND, "Its job was cancelled before it was placed, or Scalar never had such a run."
+            )
         ended = row is not None and row.state is RunState.SUCCEEDED
         return CheckRunHealthResult(WorkerStatus.SUCCESS if ended else WorkerStatus.RUNNING)
 

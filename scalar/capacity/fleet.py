@@ -9,8 +9,7 @@ from scalar.capacity.model import Node, NodeState
 from scalar.capacity.scheduling import fits_when_idle
 from scalar.database import Channel, Lock, Transaction, lock, notify
 from scalar.errors import Conflict, NotAuthenticated, NotFound, Unsatisfiable
-from scalar.jobs.endings import TerminationReason
-from scalar.jobs.life import finish_run
+from scalar.jobs.life import lose_node_of
 from scalar.jobs.model import Requirements
 from scalar.protocol import NodeFacts
 
@@ -62,7 +61,7 @@ def mark_gone(tx: Transaction, node_id: str, actor: str, now: datetime) -> Node:
     accounts.revoke_keys_of_node(tx, node_id, now)
     accounts.audit(tx, actor, "node.gone", node_id, runs=runs)
     for run_id in runs:
-        finish_run(tx, run_id, TerminationReason.NODE_LOST, now=now)
+        lose_node_of(tx, run_id, node_id, now)
     return _existing(store.node(tx, node_id))
 
 

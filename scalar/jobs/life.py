@@ -146,6 +146,23 @@ def finish_run(
     notify(tx, Channel.QUEUE, job.id)
 
 
+def lose_node_of(tx: Transaction, run_id: str, node_id: str, now: datetime) -> None:
+    """A run's node is known to be off. What the run has on other nodes is stopped before the job may start again.
+
+    The caller holds the job's lock.
+    """
+    run = _existing_run(store.run(tx, run_id, for_update=True))
+    tasks.end_open_tasks(tx, run_id, TaskEnding.CONTAINER_LOST, now, node_id=node_id)
+    rows = tasks.task_rows(tx, run_id)
+    if run.state is RunState.PLACED or all(row.state is TaskState.ENDED for row in rows):
+        finish_run(tx, run_id, TerminationReason.NODE_LOST, now=now)
+        return
+    for row in rows:
+        if row.node_id == node_id:
+            tasks.release_gpus(tx, run_id, row.rank, now)
+    stop_run(tx, run, TerminationReason.NODE_LOST, now)
+
+
 def task_starting(tx: Transaction, run: JobRun) -> None:
     """A node has taken the run up."""
     if run.state is RunState.LAUNCHED:
@@ -176,6 +193,8 @@ def _finish_with(tx: Transaction, run: JobRun, rows: list[tasks.TaskRow], now: d
     """The run ended as the first of its tasks that failed did, or as its leader did."""
     decisive = _first_failure(rows) or rows[0]
     reason = _reason(decisive, TerminationReason(run.stop_reason) if run.stop_reason else None)
+    if run.stop_reason == TerminationReason.NODE_LOST and reason is TerminationReason.CONTAINER_LOST:
+        reason = TerminationReason.NODE_LOST
     ended = [row.ended_at for row in rows if row.started_at and row.ended_at]
     finish_run(
         tx,

@@ -143,6 +143,7 @@ def apply_sequel(tx: Transaction, job_id: str, reason: TerminationReason, then: 
     tx.execute(
         """update jobs set state = %(state)s, reason = %(reason)s, failures = %(failures)s,
                interruptions = %(interruptions)s, not_before = %(not_before)s, waiting = null,
+               requested_dagster_run_id = null,
                queued_at = case when %(queued)s then %(now)s else queued_at end,
                ended_at = case when %(queued)s then null else %(now)s::timestamptz end
            where id = %(id)s""",

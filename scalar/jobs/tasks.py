@@ -111,14 +111,19 @@ def end_task(
     )
 
 
-def end_open_tasks(tx: Transaction, run_id: str, ending: TaskEnding, at: datetime) -> None:
-    """Of a run that its nodes will say no more about: one that ran ended at its last sign of life, as it is metered."""
+def end_open_tasks(
+    tx: Transaction, run_id: str, ending: TaskEnding, at: datetime, *, node_id: str | None = None
+) -> None:
+    """Of a run that its nodes (or this one) will say no more about.
+
+    A task that ran ended at its last sign of life, as it is metered.
+    """
     tx.execute(
         """update run_tasks t set state = 'ended', ending = %s, detail = null,
                ended_at = coalesce((select max(e.at) from usage_events e
                                     where e.run_id = t.run_id and e.rank = t.rank), %s)
-           where run_id = %s and state <> 'ended'""",
-        [ending, at, run_id],
+           where run_id = %s and node_id = coalesce(%s, node_id) and state <> 'ended'""",
+        [ending, at, run_id, node_id],
     )
 
 
@@ -140,16 +145,12 @@ def release_gpus(tx: Transaction, run_id: str, rank: int | None, at: datetime) -
 def touch_nodes_of(tx: Transaction, run_id: str) -> None:
     """The desired state of the nodes of this run has changed: wake their long polls.
 
-    Not `for update`: usage events refer to nodes, and two that both did would each wait for the other.
+    One row at a time, in the order of their ids: two runs of the same nodes that end at once wait in line.
     """
-    rows = tx.execute(
-        """update nodes set desired_version = desired_version + 1
-           where id in (select id from nodes where id in (select node_id from run_tasks where run_id = %s)
-                      order by id for no key update) returning id""",
-        [run_id],
-    ).fetchall()
+    rows = tx.execute("select distinct node_id from run_tasks where run_id = %s order by node_id", [run_id]).fetchall()
     for row in rows:
-        notify(tx, Channel.NODES, row["id"])
+        tx.execute("update nodes set desired_version = desired_version + 1 where id = %s", [row["node_id"]])
+        notify(tx, Channel.NODES, row["node_id"])
 
 
 def desired_tasks(tx: Transaction, node_id: str) -> list[DesiredTask]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from scalar.errors import Unavailable
+from scalar.errors import Conflict, Unavailable
 from scalar.migrations import available, pending
 from scalar_api.dependencies import Db, Hub
 from scalar_api.metrics import CONTENT_TYPE, render
@@ -27,7 +27,10 @@ async def healthz() -> Health:
 def readyz(database: Db) -> Health:
     """It can serve: the database answers and has every migration."""
     with database.transaction() as tx:
-        missing = pending(tx, available())
+        try:
+            missing = pending(tx, available())
+        except Conflict as error:
+            raise Unavailable(error.message) from error
     if missing:
         raise Unavailable(f"The database lacks {len(missing)} migration(s): run `scalar admin migrate`.")
     return Health()

@@ -449,10 +449,21 @@ def test_a_gang_that_is_cancelled_while_it_stops_is_not_tried_again(tx: Transact
     assert _job(tx, job).state is JobState.CANCELLED
 
 
-def test_a_gang_that_loses_a_node_ends_on_all_of_them(tx: Transaction, gang: JobRun) -> None:
+def test_a_gang_that_loses_a_node_starts_again_only_when_its_other_nodes_have_stopped(
+    tx: Transaction, gang: JobRun
+) -> None:
     fleet.mark_gone(tx, node_of(tx, gang, 1), "test", _LATER)
+    assert _job(tx, gang).state is not JobState.QUEUED
+    assert [[task.want for task in desired_tasks(tx, node_of(tx, gang, rank))] for rank in range(3)] == [
+        [Want.STOP],
+        [],
+        [Want.STOP],
+    ]
+    assert node_of(tx, gang, 1) not in assigned_counts(tx)
+    for rank in (0, 2):
+        told(tx, gang, ended(gang, rank=rank, at=_LATER, ending=TaskEnding.STOPPED))
+    assert _run(tx, gang).reason == "node_lost"
     assert _job(tx, gang).state is JobState.QUEUED
-    assert [desired_tasks(tx, node_of(tx, gang, rank)) for rank in range(3)] == [[], [], []]
     assert assigned_counts(tx) == {}
 
 

@@ -64,7 +64,7 @@ def start_world(engine: Engine) -> Callable[..., Any]:
                 **options,
             ),
             progress=lambda _: None,
-            restarted=lambda name, code: restarts.append(name),
+            restarted=lambda name, _: restarts.append(name),
         )
         try:
             platform.start()
@@ -97,7 +97,7 @@ def used_hour(world: World) -> datetime:
     """The start of the last whole hour, in which two customers' runs have used GPUs."""
     hour = hour_of(datetime.now(UTC)) - HOUR
     with Database(world.platform.database_url) as database, database.transaction() as tx:
-        node = made_up.a_node(tx, "earlier", now=hour)
+        node = made_up.a_node(tx, "earlier", now=hour + HOUR)
         for name, gpus, minutes in (("acme", 8, 12), ("globex", 2, 40)):
             job = made_up.a_job_of(tx, made_up.a_customer(tx, name), now=hour, gpus=gpus, gpu_type="H100")
             run = made_up.launch(tx, job.id, now=hour + minutes * timedelta(minutes=1))

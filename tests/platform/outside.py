@@ -1,4 +1,4 @@
-"""What the platform looks like from outside: a customer over REST, an operator in Dagster, the Docker engine's events."""
+"""The platform from outside: a customer over REST, an operator in Dagster, and what the Docker engine tells."""
 
 import json
 import threading
@@ -154,7 +154,9 @@ query Run($id: ID!) {
 EVENTS = """
 query Events($id: ID!) {
   logsForRun(runId: $id) {
-    ... on EventConnection { events { __typename ... on MessageEvent { message eventType timestamp stepKey } } }
+    ... on EventConnection {
+      events { __typename ... on MessageEvent { message eventType timestamp } ... on LogsCapturedEvent { fileKey } }
+    }
   }
 }
 """
@@ -246,9 +248,9 @@ class Dagster:
     def event_types(self, run_id: str) -> list[str]:
         return [event["eventType"] for event in self.events(run_id) if event["eventType"]]
 
-    def output(self, run_id: str) -> dict[str, Any]:
+    def output(self, run_id: str, file_key: str = "container") -> dict[str, Any]:
         """What the stdout and stderr tabs of the run page show."""
-        return dict(self.ask(OUTPUT, key=[run_id, "compute_logs", "container"])["capturedLogs"])
+        return dict(self.ask(OUTPUT, key=[run_id, "compute_logs", file_key])["capturedLogs"])
 
     def runs_tagged(self, key: str, value: str) -> list[dict[str, Any]]:
         return list(self.ask(RUNS, filter={"tags": [{"key": key, "value": value}]})["runsOrError"]["results"])

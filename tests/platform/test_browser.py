@@ -24,7 +24,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 SCRIPT = """
-echo "loading the dataset on GPU $SCALAR_GPU_INDICES"
+echo "reading the dataset on GPU $SCALAR_GPU_INDICES"
 for epoch in 1 2 3 4 5; do sleep 0.6; echo "epoch $epoch of 5: loss 0.$((9 - epoch))$((7 - epoch))"; done
 echo "saved checkpoint-5.safetensors"
 """
@@ -91,7 +91,8 @@ def test_the_run_page_of_a_job_shows_its_step_its_output_and_whose_it_is(world: 
     picture("dagster-run.png")
 
 
-def test_the_asset_graph_shows_the_hour_that_the_sensor_had_built(world: World, metered_hour, page, picture):
+@pytest.mark.usefixtures("metered_hour")
+def test_the_asset_graph_shows_the_hour_that_the_sensor_had_built(world: World, page, picture):
     page.goto(f"{world.platform.dagster_url}/asset-groups/")
     expect(page.get_by_text("hourly_usage", exact=True).first).to_be_visible()
     expect(page.get_by_text("usage_events", exact=True).first).to_be_visible()

@@ -15,13 +15,16 @@ def test_the_sensor_has_an_hour_built_once_it_is_over(world, metered_hour):
 
 
 @pytest.mark.parametrize("check", ["no_gpu_second_is_counted_twice", "metered_time_equals_the_runs_own_time"])
-def test_its_checks_were_run_and_passed(world, metered_hour, check):
+@pytest.mark.usefixtures("metered_hour")
+def test_its_checks_were_run_and_passed(world, check):
     assert [each["evaluation"] for each in world.dagster.checks("hourly_usage", check)] == [{"success": True}]
 
 
-def test_an_asset_run_is_a_process_of_its_own_and_its_output_is_found(world, metered_hour):
+@pytest.mark.usefixtures("metered_hour")
+def test_an_asset_run_is_tagged_as_one_and_keeps_its_output_apart_from_the_customers(world):
     (built,) = world.dagster.materializations("hourly_usage")
     run = world.dagster.run(built["runId"])
     assert (run["status"], run["tags"]["scalar/kind"]) == ("SUCCESS", "asset")
-    captured = next(e for e in world.dagster.events(built["runId"]) if e["eventType"] == "LOGS_CAPTURED")
-    assert captured
+    keys = {event["fileKey"] for event in world.dagster.events(built["runId"]) if "fileKey" in event}
+    assert keys
+    assert "hourly_usage" in "".join(world.dagster.output(built["runId"], key)["stderr"] for key in keys)
