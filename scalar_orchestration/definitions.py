@@ -11,5 +11,9 @@ from scalar_orchestration.resources import PostgresResource
 def definitions() -> dg.Definitions:
     return dg.Definitions.merge(
         dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
-        dg.Definitions(resources={"database": PostgresResource(url=dg.EnvVar("SCALAR_DATABASE_URL"))}),
+        # A step takes less time than the process that it would be given.
+        dg.Definitions(
+            executor=dg.in_process_executor,
+            resources={"database": PostgresResource(url=dg.EnvVar("SCALAR_DATABASE_URL"))},
+        ),
     )

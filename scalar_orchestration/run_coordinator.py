@@ -10,6 +10,9 @@ from dagster._core.run_coordinator.base import SubmitRunContext
 from scalar.jobs.dagster import JOB_NAME
 
 KIND_TAG = "scalar/kind"
+MAX_RUNTIME_TAG = "dagster/max_runtime"
+_ASSET_SECONDS = "1800"
+"""After it run monitoring fails a run whose process is gone, so that it does not hold its place for ever."""
 
 
 class ScalarRunCoordinator(QueuedRunCoordinator):
@@ -17,5 +20,5 @@ class ScalarRunCoordinator(QueuedRunCoordinator):
         run = context.dagster_run
         if run.job_name == JOB_NAME:
             return self._instance.launch_run(run.run_id, context.workspace)
-        self._instance.add_run_tags(run.run_id, {KIND_TAG: "asset"})
+        self._instance.add_run_tags(run.run_id, {KIND_TAG: "asset", MAX_RUNTIME_TAG: _ASSET_SECONDS})
         return super().submit_run(context)

@@ -12,6 +12,7 @@ Asset runs go to a container (`asset_runs: docker`, as `DockerRunLauncher` sends
 (`asset_runs: process`, the default: one machine).
 """
 
+import logging
 import threading
 from collections.abc import Mapping
 from typing import Any, Self
@@ -34,10 +35,14 @@ from scalar_orchestration.clock import utc_now
 from scalar_orchestration.resources import shared_database
 from scalar_orchestration.run_mirror import RunFollower
 
+log = logging.getLogger(__name__)
+
 
 class ScalarRunLauncher(DockerRunLauncher):
     def __init__(self, *, asset_runs: str = "process", **docker: Any) -> None:
         super().__init__(**docker)
+        if asset_runs not in ("process", "docker"):
+            raise ValueError(f"asset_runs: {asset_runs!r} is neither `process` nor `docker`.")
         self._asset_runs = DefaultRunLauncher() if asset_runs == "process" else None
         self._follower: RunFollower | None = None
         self._follower_lock = threading.Lock()
@@ -109,12 +114,19 @@ class ScalarRunLauncher(DockerRunLauncher):
             claimed = life.launch(tx, run_id, run.run_id, now)
             row = store.run(tx, run_id)
         if claimed:
-            run_events.run_began(self._instance, run, f"{run_id} is on its way to {run.tags.get('scalar/node')}.")
-            with self._database.transaction() as tx:
-                told(tx, run_id, Mirrored.STARTED)
+            self._tell_began(run, run_id)
         elif row is None or row.dagster_run_id != run.run_id:
             why = f"Dagster run {row.dagster_run_id} runs it" if row and row.dagster_run_id else "it has ended"
             run_events.run_skipped(self._instance, run, f"Nothing to do: {run_id} was not waiting any more ({why}).")
+
+    def _tell_began(self, run: DagsterRun, run_id: str) -> None:
+        """Once claimed, the run goes on whatever happens here: what Dagster wasn't told now, the mirror tells it."""
+        try:
+            run_events.run_began(self._instance, run, f"{run_id} is on its way to {run.tags.get('scalar/node')}.")
+            with self._database.transaction() as tx:
+                told(tx, run_id, Mirrored.STARTED)
+        except Exception:
+            log.exception("%s is launched, but Dagster could not be told at once.", run_id)
 
     def _re_execute(self, run: DagsterRun) -> None:
         """Asked for in Dagster's UI: the job starts again, and its next run is this one."""
@@ -130,11 +142,16 @@ class ScalarRunLauncher(DockerRunLauncher):
         self._follow()
         with self._database.transaction() as tx:
             row = store.run_of_dagster(tx, run.run_id)
-            if row is not None and not row.state.ended:
+        if row is not None and row.state.ended:
+            return False
+        # Before the stop: told after it, it might come after the end.
+        self._instance.report_run_canceling(run)
+        with self._database.transaction() as tx:
+            withdrawn = store.withdraw_request(tx, run.run_id, utc_now())
+            row = store.run_of_dagster(tx, run.run_id)
+            if row is not None:
                 store.job(tx, row.job_id, for_update=True)
                 life.stop_run(tx, row, TerminationReason.TERMINATED, utc_now())
-            withdrawn = row is None and store.withdraw_request(tx, run.run_id, utc_now())
-        self._instance.report_run_canceling(run)
         if withdrawn:
             self._instance.report_run_canceled(run, "It was stopped before it was placed.")
         return row is not None or withdrawn
@@ -143,8 +160,9 @@ class ScalarRunLauncher(DockerRunLauncher):
         """Only a run that Scalar does not know at all is lost; one that has ended is about to be mirrored."""
         try:
             with self._database.transaction() as tx:
+                # In this order: what waited may be placed in between, and never the other way round.
+                waits = store.is_requested(tx, run.run_id)
                 row = store.run_of_dagster(tx, run.run_id)
-                waits = row is None and store.is_requested(tx, run.run_id)
         except ScalarError as error:
             return CheckRunHealthResult(WorkerStatus.RUNNING, error.message, transient=True)
         if row is None and not waits:

@@ -116,8 +116,11 @@ def quotas(tx: Transaction) -> dict[str, int]:
 def assign_gpus(tx: Transaction, node_id: str, gpus: tuple[int, ...], run_id: str, rank: int, now: datetime) -> None:
     tx.execute(
         """insert into gpu_assignments (node_id, gpu_index, run_id, rank, during)
-           select %s, gpu, %s, %s, tstzrange(%s, null) from unnest(%s::int[]) as gpu""",
-        [node_id, run_id, rank, now, list(gpus)],
+           select %(node)s, gpu, %(run)s, %(rank)s, tstzrange(greatest(%(now)s, (
+               select max(upper(a.during)) from gpu_assignments a
+               where a.node_id = %(node)s and a.gpu_index = gpu and not upper_inf(a.during))), null)
+           from unnest(%(gpus)s::int[]) as gpu""",
+        {"node": node_id, "run": run_id, "rank": rank, "now": now, "gpus": list(gpus)},
     )
 
 

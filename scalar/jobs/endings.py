@@ -174,7 +174,8 @@ def sequel(
     if reason.fault is Fault.NOBODY:
         return Sequel(state=JobState(reason.run_state.value), failures=failures, interruptions=interruptions)
     if reason.fault is Fault.PLATFORM:
-        interruptions += 1
+        # A node that is shut down in order says nothing about the job.
+        interruptions += reason is not TerminationReason.NODE_STOPPED
         again, again_at = interruptions < MAX_INTERRUPTIONS, now + _backoff(interruptions - 1)
     else:
         failures += 1

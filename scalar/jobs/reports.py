@@ -1,6 +1,6 @@
 """A node's reports, applied: state, metering and the end of runs change together, in the caller's transaction."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from scalar.database import Transaction
@@ -17,6 +17,8 @@ from scalar.protocol import (
     TaskRunning,
     TaskStarting,
 )
+
+_CLOCK_SLACK = timedelta(minutes=5)
 
 
 def apply_report(tx: Transaction, node_id: str, report: TaskReport, now: datetime) -> ReportOutcome:
@@ -35,7 +37,22 @@ def apply_report(tx: Transaction, node_id: str, report: TaskReport, now: datetim
     if task.state is TaskState.ENDED:
         repeated = isinstance(report, TaskEnded) and report.ending is task.ending
         return ReportOutcome.DUPLICATE if repeated else ReportOutcome.STALE
-    return _apply(tx, run, task, report, now)
+    return _apply(tx, run, task, _in_its_time(report, run, now), now)
+
+
+def _in_its_time(report: TaskReport, run: JobRun, now: datetime) -> TaskReport:
+    """Nothing happened before the run was placed, or in the future: a clock that is far out is bounded.
+
+    Within the slack its own times stand, to the microsecond.
+    """
+
+    def bounded(moment: datetime) -> datetime:
+        return min(max(moment, run.placed_at - _CLOCK_SLACK), now + _CLOCK_SLACK)
+
+    changes = {"at": bounded(report.at)}
+    if isinstance(report, TaskEnded) and report.started_at is not None:
+        changes["started_at"] = bounded(report.started_at)
+    return report.model_copy(update=changes)
 
 
 def _apply(tx: Transaction, run: JobRun, task: tasks.TaskRow, report: TaskReport, now: datetime) -> ReportOutcome:

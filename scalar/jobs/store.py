@@ -29,6 +29,12 @@ from scalar.jobs.model import (
 MIRROR_LEASE = timedelta(seconds=30)
 """Longer than telling Dagster something ever takes; who died while telling is taken over from after it."""
 
+_WITHOUT_CONTENTS = """id, organisation_id, name, image, null::text[] as command, null::text[] as args,
+    '{}'::jsonb as env, labels, gpus, gpu_type, nodes, cpus, memory_bytes, tier, priority, max_runtime_seconds,
+    max_attempts, retry_on, state, reason, failures, interruptions, submitted_at, queued_at, not_before, ended_at,
+    waiting"""
+"""Of many jobs at once: a command and an environment may have 256 KiB, and neither a list nor a pass needs them."""
+
 _RUN = """id, job_id, attempt, state, reason, message, exit_code, token, dagster_run_id, placed_at, launched_at,
           started_at, ended_at, stop_reason"""
 
@@ -100,7 +106,7 @@ def job(tx: Transaction, job_id: str, *, organisation_id: str | None = None, for
 
 def jobs(tx: Transaction, which: JobFilter) -> list[Job]:
     rows = tx.execute(
-        """select * from jobs
+        f"""select {_WITHOUT_CONTENTS} from jobs
            where organisation_id = coalesce(%(org)s, organisation_id)
              and (%(states)s::text[] is null or state = any(%(states)s))
              and tier = coalesce(%(tier)s, tier)
@@ -122,7 +128,7 @@ def jobs(tx: Transaction, which: JobFilter) -> list[Job]:
 def queue(tx: Transaction, now: datetime) -> list[Job]:
     """What waits and may be placed now, most urgent first: fast before flex, then priority, then age."""
     rows = tx.execute(
-        """select * from jobs where state = 'queued' and (not_before is null or not_before <= %s)
+        f"""select {_WITHOUT_CONTENTS} from jobs where state = 'queued' and (not_before is null or not_before <= %s)
            order by tier = 'flex', priority desc, queued_at, id""",
         [now],
     )

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from scalar_api.up.folder import DataFolder
 
@@ -20,7 +21,7 @@ error_console = Console(stderr=True, highlight=False)
 
 def fail(message: str, code: int) -> NoReturn:
     """End the command with a message for people on standard error."""
-    error_console.print(f"[red]scalar:[/red] {message}", markup=True, soft_wrap=True)
+    error_console.print(f"[red]scalar:[/red] {escape(message)}", soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -44,22 +45,28 @@ class Client:
 
     def events(self, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """(event, data) of a stream of server-sent events; one that breaks is resumed where it broke."""
-        last_id, since = None, time.monotonic()
+        last_id: str | None = None
+        failing_since: float | None = None
         while True:
             headers: dict[str, str] = {"Last-Event-ID": last_id} if last_id else {}
+            trouble = "it ended"
             try:
                 with self._http.stream("GET", path, headers=headers, timeout=httpx.Timeout(45, connect=5)) as answer:
-                    if not answer.is_success:
-                        answer.read()
+                    answer.is_success or answer.read()
+                    if answer.is_client_error:
                         _refused(answer)
+                    answer.raise_for_status()
+                    failing_since = None
                     for event, data, event_id in _parse(answer.iter_lines()):
-                        since, last_id = time.monotonic(), event_id or last_id
+                        last_id = event_id or last_id
                         yield event, data
                         if event == "end":
                             return
-            except httpx.TransportError as error:
-                if time.monotonic() - since > _PATIENCE_SECONDS:
-                    fail(f"lost the stream from {self.url}: {error}", UNREACHABLE)
+            except httpx.HTTPError as error:
+                trouble = str(error)
+            failing_since = failing_since or time.monotonic()
+            if time.monotonic() - failing_since > _PATIENCE_SECONDS:
+                fail(f"lost the stream from {self.url}: {trouble}", UNREACHABLE)
             time.sleep(0.5)
 
     def _ask(self, method: str, path: str, **more: Any) -> Any:

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def submit(
-    image: Annotated[str, typer.Argument(help="Container image, such as `busybox:1.37`.")],
+    image: Annotated[str, typer.Argument(help="Container image, such as `busybox:1.37`.", metavar="IMAGE")],
     command: Annotated[
         list[str] | None, typer.Argument(help="Replaces the image's entrypoint; after `--`.", metavar="[-- COMMAND …]")
     ] = None,

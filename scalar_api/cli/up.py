@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from scalar.errors import ScalarError
 from scalar_api.up.errors import UpError
@@ -60,7 +61,7 @@ def up(
     except _InterruptedError:
         code = 130 if once else 0
     except (UpError, ScalarError) as error:
-        _console.print(f"\n[red]scalar up:[/red] {error}", soft_wrap=True)
+        _console.print(f"\n[red]scalar up:[/red] {escape(str(error))}", soft_wrap=True)
         code = 1
     except OSError as error:
         if error.errno != errno.ENOSPC:

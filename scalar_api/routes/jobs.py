@@ -35,7 +35,6 @@ def submit_job(
     """
     spec = body.spec()
     with database.transaction() as tx:
-        refuse_unsatisfiable(tx, spec.requirements)
         submission = life.submit(
             tx,
             spec,
@@ -44,9 +43,12 @@ def submit_job(
             idempotency_key=idempotency_key,
             now=now,
         )
+        if submission.created:
+            refuse_unsatisfiable(tx, spec.requirements)
+        latest = store.latest_runs(tx, [submission.job.id])
     response.status_code = 201 if submission.created else 200
     response.headers["Location"] = f"/v1/jobs/{submission.job.id}"
-    return view_of(submission.job, None)
+    return view_of(submission.job, latest.get(submission.job.id))
 
 
 @router.get("", responses=OF_A_JOB)

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from scalar.accounts import store
 from scalar.accounts.keys import Role, key_hash, new_key
-from scalar.capacity.fleet import new_join_token
+from scalar.capacity.fleet import mark_gone, new_join_token
+from scalar.capacity.store import nodes
 from scalar.database import Database, Lock, Transaction, lock
 from scalar_api.up.folder import Credentials, DataFolder
 
@@ -34,6 +35,14 @@ def join_token(database: Database) -> str:
     with database.transaction() as tx:
         now = datetime.now(UTC)
         return new_join_token(tx, actor="scalar up", uses=1, lifetime=timedelta(hours=1), now=now).secret
+
+
+def forget_node(database: Database, name: str) -> None:
+    """The agent of this machine has no credential: a node of its name was never told, or its state was removed."""
+    with database.transaction() as tx:
+        for node in nodes(tx):
+            if node.name == name:
+                mark_gone(tx, node.id, "scalar up", datetime.now(UTC))
 
 
 def _create(tx: Transaction, api_url: str) -> Credentials:

@@ -2,7 +2,7 @@
 
     Postgres ─► migrations ─► keys ─► code server ─► API, webserver, daemon ─► node agent
 
-It stops the other way round: the agent first, so that what it stops is still told to the API.
+It stops the other way round: first what would start jobs, then the agent, whose last reports the API still takes.
 """
 
 import os
@@ -22,6 +22,9 @@ from scalar_api.up.folder import Credentials, DataFolder
 from scalar_api.up.ports import answers, free_port, refuse_taken
 from scalar_api.up.postgres import EmbeddedPostgres
 from scalar_api.up.process import Process, Service
+
+_DAGSTER_SCHEMA = "dagster"
+_STOP_FIRST = ("daemon", "webserver")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +96,9 @@ class Platform:
         self._start([self._webserver(), self._daemon(), self._agent(token)])
 
     def stop(self) -> None:
-        """Everything that was started, the newest first."""
-        for process in reversed(self.processes.values()):
+        """Everything that was started; first what would start jobs, then the newest first."""
+        newest_first = [*reversed(self.processes.values())]
+        for process in sorted(newest_first, key=lambda each: each.service.name not in _STOP_FIRST):
             self._progress(Step("stopping", process.service.name))
             process.stop()
         if self._postgres is not None:
@@ -114,6 +118,11 @@ class Platform:
     def _prepare_database(self) -> str:
         with Database(self._database_url, application="scalar-up") as database:
             applied = migrate(database)
+            if self._postgres is None:
+                with database.transaction() as tx:
+                    tx.execute(f"create schema if not exists {_DAGSTER_SCHEMA}")
+            if not (self.folder.agent / "credential.json").exists():
+                bootstrap.forget_node(database, self.options.node_name)
             self._progress(Step("migrations", f"{len(applied)} applied" if applied else "up to date"))
             self._credentials = bootstrap.ensure_credentials(database, self.folder, self.api_url)
             return bootstrap.join_token(database)
@@ -194,7 +203,7 @@ class Platform:
         }
 
     def _dagster_env(self) -> dict[str, str]:
-        dagster = self._postgres.url("dagster") if self._postgres else self._database_url
+        dagster = self._postgres.url("dagster") if self._postgres else _in_schema(self._database_url, _DAGSTER_SCHEMA)
         scheme, _, rest = dagster.partition("://")
         return {
             **self._env(),
@@ -203,6 +212,11 @@ class Platform:
             "DAGSTER_COMPUTE_LOG_DIR": str(self.folder.root / "asset-logs"),
             "PYTHONWARNINGS": "ignore",
         }
+
+
+def _in_schema(url: str, schema: str) -> str:
+    """The same database, with tables of their own: both have a table named `jobs`."""
+    return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{schema}"
 
 
 def _inherited() -> dict[str, str]:

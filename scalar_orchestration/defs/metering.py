@@ -1,19 +1,20 @@
 """Hourly usage: what every organisation used, by hour, tier and GPU type; and the proof that it is right."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from scalar.metering import store
 from scalar.metering.hours import Backlog, due
-from scalar.metering.model import Window
+from scalar.metering.model import HOUR, Window, hour_of
 from scalar.metering.usage import usage_in
 from scalar_orchestration.clock import utc_now
 from scalar_orchestration.resources import PostgresResource
 from scalar_orchestration.tables import usage_table
 
 HOURS = dg.HourlyPartitionsDefinition(start_date=datetime(2026, 11, 1, tzinfo=UTC))
+_LOOK_BACK = timedelta(days=7)
 
 usage_events = dg.AssetSpec(
     "usage_events",
@@ -29,7 +30,6 @@ usage_events = dg.AssetSpec(
     group_name="metering",
     kinds={"postgres"},
     owners=["team:finance"],
-    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
     retry_policy=dg.RetryPolicy(max_retries=3, delay=5),
 )
 def hourly_usage(context: dg.AssetExecutionContext, database: PostgresResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -77,16 +77,24 @@ def metered_time_equals_the_runs_own_time(
     description="Builds each hour once it is over, and again when an event that belongs to it comes late.",
 )
 def usage_hours(context: dg.SensorEvaluationContext, database: PostgresResource) -> dg.SensorResult:
-    """The cursor is how far events have been looked at, and which hours of them are not over yet."""
+    """The cursor is how far events have been looked at, and which hours of them are not over yet.
+
+    An hour whose run was lost is asked for again, once an hour, for a week.
+    """
+    now = utc_now()
     backlog = Backlog.from_json(json.loads(context.cursor)) if context.cursor else Backlog()
     with database.transaction() as tx:
         watermark = store.watermark(tx)
     with database.transaction() as tx:
         fresh = store.new_usage(tx, backlog.event_id, watermark)
-    hours, backlog = due(backlog, fresh, watermark=watermark, now=utc_now())
+        unbuilt = store.unbuilt_hours(tx, since=now - _LOOK_BACK, until=hour_of(now) - HOUR)
+    hours, backlog = due(backlog, fresh, watermark=watermark, now=now)
+    asked = {hour: f"{hour.isoformat()}@{watermark}" for hour in hours}
+    again = {hour: f"{hour.isoformat()} again, {hour_of(now).isoformat()}" for hour in unbuilt}
     requests = [
-        dg.RunRequest(run_key=f"{hour.isoformat()}@{watermark}", partition_key=hour.strftime("%Y-%m-%d-%H:%M"))
-        for hour in hours
+        dg.RunRequest(run_key=key, partition_key=partition)
+        for hour, key in sorted({**again, **asked}.items())
+        if HOURS.has_partition_key(partition := hour.strftime("%Y-%m-%d-%H:%M"))
     ]
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(backlog.to_json()))
 

@@ -557,3 +557,12 @@ def test_ends_and_cancels_at_the_same_time_hold_up_nobody_and_leave_every_job_ca
         assert assigned_counts(tx) == {}
         assert {_job(tx, job).state for job in jobs} == {JobState.CANCELLED}
         assert all(len(store.runs_of_job(tx, job.id)) == 1 for job in jobs)
+
+
+def test_a_node_whose_clock_is_far_out_is_not_believed(tx: Transaction, customer: tuple[str, str]) -> None:
+    a_node(tx)
+    run = launch(tx, a_job_of(tx, customer).id)
+    told(tx, run, running(run, at=NOON - timedelta(days=400)), now=NOON)
+    told(tx, run, ended(run, at=NOON + timedelta(days=400), started_at=NOON - timedelta(days=400)), now=_LATER)
+    (span,) = spans_of_run(tx, run.id)
+    assert NOON - timedelta(minutes=5) <= span.start <= span.end <= _LATER + timedelta(minutes=5)

@@ -26,9 +26,9 @@ def _at(*, minutes: float = 0) -> datetime:
     return NOON + timedelta(minutes=minutes)
 
 
-def _a_run(tx: Transaction, gpus: int = 2) -> JobRun:
-    a_node(tx)
-    return launch(tx, a_job_of(tx, a_customer(tx), gpus=gpus).id)
+def _a_run(tx: Transaction, gpus: int = 2, *, placed_at: datetime = NOON) -> JobRun:
+    a_node(tx, now=placed_at)
+    return launch(tx, a_job_of(tx, a_customer(tx), gpus=gpus, now=placed_at).id, now=placed_at)
 
 
 def _ran(tx: Transaction, run: JobRun, start: datetime, end: datetime) -> None:
@@ -183,7 +183,7 @@ def test_neighbours_on_one_node_do_not_share_a_gpu(tx: Transaction) -> None:
 @pytest.fixture
 def finished(tx: Transaction) -> JobRun:
     """A run from 11:30 to 12:30 on two GPUs, both hours built."""
-    run = _a_run(tx)
+    run = _a_run(tx, placed_at=_at(minutes=-30))
     _ran(tx, run, _at(minutes=-30), _at(minutes=30))
     for hour in (NOON - HOUR, NOON):
         _build(tx, hour)

@@ -87,39 +87,37 @@ def start_world(engine: Engine) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def world(start_world: Callable[..., Any]) -> Iterator[World]:
-    """The one that most tests share: 8 declared GPUs, the nudge on."""
+    """The one that most tests share: 8 declared GPUs, the nudge on, and some usage in the last whole hour."""
     with start_world() as world:
+        use_gpus_in(world, hour_of(datetime.now(UTC)) - HOUR)
         yield world
 
 
 @pytest.fixture(scope="session")
-def used_hour(world: World) -> datetime:
-    """The start of the last whole hour, in which two customers' runs have used GPUs."""
-    hour = hour_of(datetime.now(UTC)) - HOUR
+def metered_hour(world: World) -> datetime:
+    """The hour in which the world's runs used GPUs, once the `usage_hours` sensor has had it built."""
+
+    def look() -> list[dict[str, Any]]:
+        return world.dagster.materializations("hourly_usage")
+
+    (built,) = eventually(look, within_seconds=100, what="usage_hours has had the hour built")
+    world.dagster.finished(built["runId"])
+    return datetime.strptime(built["partition"], "%Y-%m-%d-%H:%M").replace(tzinfo=UTC)
+
+
+def use_gpus_in(world: World, hour: datetime) -> None:
+    """Two customers' runs of ten minutes, on 8 and on 2 GPUs of a node that has gone since."""
     with Database(world.platform.database_url) as database, database.transaction() as tx:
         node = made_up.a_node(tx, "earlier", now=hour + HOUR)
         for name, gpus, minutes in (("acme", 8, 12), ("globex", 2, 40)):
+            # Of the node's own type, so that it isn't placed on the one that is real.
             job = made_up.a_job_of(tx, made_up.a_customer(tx, name), now=hour, gpus=gpus, gpu_type="H100")
-            run = made_up.launch(tx, job.id, now=hour + minutes * timedelta(minutes=1))
+            run = made_up.launch(tx, job.id, now=hour + timedelta(minutes=minutes))
             started_at = run.placed_at + timedelta(seconds=1)
             made_up.told(tx, run, made_up.running(run, at=started_at))
             ended_at = started_at + timedelta(minutes=10)
             made_up.told(tx, run, made_up.ended(run, started_at=started_at, at=ended_at))
         fleet.mark_gone(tx, node.id, "test", datetime.now(UTC))
-    return hour
-
-
-@pytest.fixture(scope="session")
-def metered_hour(world: World, used_hour: datetime) -> datetime:
-    """`used_hour`, once the `usage_hours` sensor has had it built."""
-    partition = used_hour.strftime("%Y-%m-%d-%H:%M")
-    built = eventually(
-        lambda: [each for each in world.dagster.materializations("hourly_usage") if each["partition"] == partition],
-        within_seconds=100,
-        what="usage_hours has had the hour built",
-    )
-    world.dagster.finished(built[0]["runId"])
-    return used_hour
 
 
 @pytest.hookimpl(wrapper=True)

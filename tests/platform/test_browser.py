@@ -25,8 +25,11 @@ ARGUMENTS = [
 ]
 SCRIPT = """
 echo "reading the dataset on GPU $SCALAR_GPU_INDICES"
-for epoch in 1 2 3 4 5; do sleep 0.6; echo "epoch $epoch of 5: loss 0.$((9 - epoch))$((7 - epoch))"; done
-echo "saved checkpoint-5.safetensors"
+for epoch in $(seq 20); do
+  sleep 0.15
+  echo "epoch $epoch of 20  loss $(awk "BEGIN { printf \\"%.3f\\", 2.1 / $epoch ^ 0.5 }")"
+done
+echo "saved checkpoint-20.safetensors"
 """
 
 pytestmark = pytest.mark.browser
@@ -83,8 +86,8 @@ def test_the_run_page_of_a_job_shows_its_step_its_output_and_whose_it_is(world: 
     expect(page.get_by_text("Succeeded (1)")).to_be_visible()
     page.get_by_role("button", name="stdout").click()
     page.get_by_text("container", exact=True).first.click()
-    expect(page.get_by_text("epoch 5 of 5")).to_be_visible()
-    expect(page.get_by_text("saved checkpoint-5.safetensors")).to_be_visible()
+    expect(page.get_by_text("epoch 20 of 20")).to_be_visible()
+    expect(page.get_by_text("saved checkpoint-20.safetensors")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_text("Download").click()
     assert download.value.path().read_text() == world.customer.log(job_id)
