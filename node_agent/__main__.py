@@ -21,9 +21,9 @@ from node_agent import gpus, machine
 from node_agent.agent import Agent
 from node_agent.docker_runtime import DockerRuntime, engine_answers
 from node_agent.enrolment import Enrolment, StateDirectory, enrol, persist
-from node_agent.errors import AlreadyRunning, CredentialRefused
+from node_agent.errors import AlreadyRunning, CredentialRefused, NameTaken
 from node_agent.gateway import Api
-from node_agent.process_runtime import ProcessRuntime
+from node_agent.process_runtime import ProcessRuntime, has_tasks
 from node_agent.runtime import ContainerRuntime, ContainerState
 from node_agent.settings import EXAMPLES, Settings
 from node_agent.spool import Spool
@@ -31,6 +31,7 @@ from scalar.protocol import Gpu, NodeFacts, RuntimeKind
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _START_OVER_SECONDS = 2.0
+_PROCESSES = "processes"
 
 _log = structlog.get_logger()
 
@@ -51,7 +52,7 @@ def main() -> int:
         signal.signal(number, _exit)
     try:
         _serve(settings, state)
-    except CredentialRefused as error:
+    except (CredentialRefused, NameTaken) as error:
         _log.error("not let in", problem=str(error))
         return 2
     return 0
@@ -68,8 +69,8 @@ def _settings() -> Settings:
 
 
 def _serve(settings: Settings, state: StateDirectory) -> None:
-    """Enrols and works until a signal. Raises `CredentialRefused`."""
-    kind = _runtime_kind(settings, state.load())
+    """Enrols and works until a signal. Raises `CredentialRefused`, `NameTaken`."""
+    kind = _runtime_kind(settings, state)
     _log.info("agent starts", runtime=kind.notice, version=machine.agent_version())
     found = gpus.discovered() if settings.gpus is None else gpus.declared(settings.gpus, settings.gpu_type)
     enrolment = enrol(state, settings.api_url, settings.join_token, _facts(settings, kind, found))
@@ -78,6 +79,7 @@ def _serve(settings: Settings, state: StateDirectory) -> None:
         api=Api(settings.api_url, enrolment.credential),
         runtime=_runtime(enrolment.node_id, kind, state, found),
         spool=Spool(state.path / "spool.sqlite"),
+        boot_id=machine.boot_id(),
         alive_interval=timedelta(seconds=settings.alive_interval_seconds),
     )
     _on_signal(partial(agent.leave, settings.on_exit))
@@ -113,18 +115,22 @@ def _exit(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-def _runtime_kind(settings: Settings, known: Enrolment | None) -> RuntimeKind:
+def _runtime_kind(settings: Settings, state: StateDirectory) -> RuntimeKind:
     if settings.runtime != "auto":
         return RuntimeKind(settings.runtime)
-    if known:
-        return known.runtime
+    known = state.load()
+    if known and known.runtime is RuntimeKind.DOCKER:
+        return RuntimeKind.DOCKER
+    # What runs as a process could be neither seen nor stopped by a node of containers.
+    if has_tasks(state.path / _PROCESSES):
+        return RuntimeKind.PROCESS
     return RuntimeKind.DOCKER if engine_answers() else RuntimeKind.PROCESS
 
 
 def _runtime(node_id: str, kind: RuntimeKind, state: StateDirectory, found: list[Gpu]) -> ContainerRuntime:
     """Waits for the engine as long as it takes."""
     if kind is RuntimeKind.PROCESS:
-        return ProcessRuntime(node_id=node_id, directory=state.path / "processes")
+        return ProcessRuntime(node_id=node_id, directory=state.path / _PROCESSES)
     return persist("find the container engine", lambda: DockerRuntime(node_id=node_id, gpus=found))
 
 

@@ -46,10 +46,13 @@ _log = structlog.get_logger()
 class Agent:
     """One node's agent between joining and stopping."""
 
-    def __init__(self, *, api: Api, runtime: ContainerRuntime, spool: Spool, alive_interval: timedelta) -> None:
+    def __init__(
+        self, *, api: Api, runtime: ContainerRuntime, spool: Spool, boot_id: str, alive_interval: timedelta
+    ) -> None:
         self._api = api
         self._runtime = runtime
         self._spool = spool
+        self._boot_id = boot_id
         self._alive_interval = alive_interval
         self._wake = Event()
         self._leaving: Literal["leave", "stop"] | None = None
@@ -58,7 +61,7 @@ class Agent:
         self._shippers: dict[TaskKey, LogShipper] = {}
         self._operations = Operations(when_one_ends=self._wake.set)
         self._sender = Sender(api=api, spool=spool, when_acknowledged=self._wake.set)
-        self._tasks = TaskOperations(runtime=runtime, spool=spool, when_reported=self._sender.nudge)
+        self._tasks = TaskOperations(runtime=runtime, spool=spool, boot_id=boot_id, when_reported=self._sender.nudge)
 
     def leave(self, how: Literal["leave", "stop"]) -> None:
         """Makes `run` return: at once, or after it has stopped its containers and reported that."""
@@ -122,6 +125,7 @@ class Agent:
             busy=busy,
             shipped=frozenset(key for key, shipper in self._shippers.items() if shipper.done),
             closing=self._leaving == "stop",
+            boot_id=self._boot_id,
             now=datetime.now(UTC),
             alive_interval=self._alive_interval,
         )

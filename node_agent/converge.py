@@ -38,6 +38,8 @@ class Sight:
     """Keys whose log the API has wholly, or doesn't want."""
     closing: bool
     """The agent is about to exit together with what it runs."""
+    boot_id: str
+    """The machine's present boot."""
     now: datetime
     alive_interval: timedelta
 
@@ -147,7 +149,7 @@ def _for_unwanted(key: TaskKey, sight: Sight) -> Iterator[Action]:
 
 def _not_running(task: DesiredTask, record: TaskRecord, container: Container | None, sight: Sight) -> Iterator[Action]:
     if container is None and record.started:
-        yield Report(report=_lost(task, record, sight))
+        yield Report(report=_lost(task, record, record.running_at, "It had started, and its container is gone.", sight))
     elif task.want is Want.STOP:
         yield Report(report=_never_started(task, TaskEnding.STOPPED, sight.now))
     elif sight.closing:
@@ -169,7 +171,10 @@ def _life(
             )
         )
     seen_until = container.finished_at or sight.now
-    for sequence in range(record.alive + 1, int((seen_until - started_at) / sight.alive_interval) + 1):
+    known = (
+        record.alive if _cut_off(record, container, sight) else int((seen_until - started_at) / sight.alive_interval)
+    )
+    for sequence in range(record.alive + 1, known + 1):
         at = started_at + sequence * sight.alive_interval
         yield Report(report=TaskAlive(run_id=task.run_id, rank=task.rank, token=task.token, at=at, sequence=sequence))
     if task.key not in sight.shipped:
@@ -194,6 +199,8 @@ def _reason_to_stop(task: DesiredTask, record: TaskRecord, started_at: datetime,
 def _ending(
     task: DesiredTask, record: TaskRecord, container: Container, started_at: datetime, sight: Sight
 ) -> TaskEnded:
+    if _cut_off(record, container, sight):
+        return _lost(task, record, record.running_at or started_at, "Its machine restarted while it ran.", sight)
     ended_at = container.finished_at or sight.now
     message = None
     if container.command_missing:
@@ -219,17 +226,27 @@ def _ending(
     )
 
 
-def _lost(task: DesiredTask, record: TaskRecord, sight: Sight) -> TaskEnded:
+def _cut_off(record: TaskRecord, container: Container, sight: Sight) -> bool:
+    """A restart of the machine took the container along: its exit code and time are what the engine made up later."""
+    return (
+        container.state is ContainerState.EXITED
+        and record.boot_id not in (None, sight.boot_id)
+        and record.stopped_for is None
+        and container.command_missing is None
+    )
+
+
+def _lost(task: DesiredTask, record: TaskRecord, running_at: datetime | None, message: str, sight: Sight) -> TaskEnded:
     # When it ended is unknown: a customer can only be asked to pay up to when it was last known to run.
-    last_seen = record.running_at + record.alive * sight.alive_interval if record.running_at else sight.now
+    last_seen = running_at + record.alive * sight.alive_interval if running_at else sight.now
     return TaskEnded(
         run_id=task.run_id,
         rank=task.rank,
         token=task.token,
         at=last_seen,
         ending=TaskEnding.CONTAINER_LOST,
-        started_at=record.running_at,
-        message="It had started, and its container is gone.",
+        started_at=running_at,
+        message=message,
     )
 
 

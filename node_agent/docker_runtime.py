@@ -8,19 +8,27 @@ from threading import Event
 from typing import Any
 
 import structlog
-from docker import APIClient
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker import APIClient, auth
+from docker.errors import (
+    APIError,
+    DockerException,
+    ImageNotFound,
+    NotFound,
+    create_api_error_from_http_exception,
+)
 from docker.types import CancellableStream, DeviceRequest, LogConfig
-from docker.utils import kwargs_from_env
-from requests import Response
+from docker.utils import kwargs_from_env, parse_repository_tag
+from requests import HTTPError, Response
 
 from node_agent import docker_answers as answers
 from node_agent.docker_log import DockerLog
+from node_agent.docker_pull import DockerPull
 from node_agent.errors import ContainerGone, EngineError, EngineUnavailable, StartFailed
 from node_agent.runtime import Container, ContainerState, Output
 from scalar.protocol import DesiredTask, Gpu, RuntimeKind, TaskEnding
 
 _PULL_TRIES = 3
+_PULL_SILENCE_SECONDS = 120.0
 _ANSWER_SECONDS = 60
 _LOG_TO_FILE = LogConfig(type=LogConfig.types.JSON, config={"max-size": "64m", "max-file": "16"})
 
@@ -40,10 +48,18 @@ class DockerRuntime:
 
     kind = RuntimeKind.DOCKER
 
-    def __init__(self, *, node_id: str, gpus: Sequence[Gpu], pull_pause_seconds: float = 2.0) -> None:
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        gpus: Sequence[Gpu],
+        pull_pause_seconds: float = 2.0,
+        pull_silence_seconds: float = _PULL_SILENCE_SECONDS,
+    ) -> None:
         self._node_id = node_id
         self._gpus: Mapping[int, Gpu] = {gpu.index: gpu for gpu in gpus}
         self._pull_pause_seconds = pull_pause_seconds
+        self._pull_silence_seconds = pull_silence_seconds
         self._ended: dict[str, Container] = {}
         self._with_init = True
         with _engine():
@@ -222,13 +238,13 @@ class DockerRuntime:
 
     def _pull(self, image: str, cancelled: Event) -> str | None:
         """None: done (or cancelled). Otherwise what went wrong, in the engine's words."""
+        pull = DockerPull(open_pull=partial(self._open_pull, image), cut=_cut)
         try:
-            progress = self._docker.pull(image, stream=True, decode=True)
-            for step in progress:
-                if cancelled.is_set():
-                    return None
+            for step in pull.steps(cancelled=cancelled, silence_seconds=self._pull_silence_seconds):
                 if "error" in step:
                     return str(step["error"])
+        except TimeoutError as error:
+            return str(error)
         except APIError as error:
             return _explanation(error)
         except OSError as error:
@@ -236,6 +252,25 @@ class DockerRuntime:
         except DockerException as error:
             raise StartFailed(TaskEnding.IMAGE_NOT_FOUND, f"{image}: {error}"[:2000]) from error
         return None
+
+    def _open_pull(self, image: str) -> Response:
+        # docker-py's own `pull` waits for ever, and keeps the response to itself.
+        repository, tag = parse_repository_tag(image)
+        registry, _ = auth.resolve_repository_name(repository)
+        credential = auth.get_config_header(self._docker, registry)
+        response = self._docker.post(
+            f"{self._docker.base_url}/v{self._docker.api_version}/images/create",
+            params={"fromImage": repository, "tag": tag or "latest"},
+            headers={"X-Registry-Auth": credential} if credential else {},
+            stream=True,
+            # Longer than whoever waits does: this only ends the thread of a pull that was given up unanswered.
+            timeout=(_ANSWER_SECONDS, self._pull_silence_seconds + _ANSWER_SECONDS),
+        )
+        try:
+            response.raise_for_status()
+        except HTTPError as error:
+            create_api_error_from_http_exception(error)
+        return response
 
 
 def _cut(response: Response) -> None:

@@ -11,9 +11,17 @@ import structlog
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from node_agent.backoff import Backoff
-from node_agent.errors import AlreadyRunning, ApiRejected, ApiUnavailable, CredentialRefused, EngineError
+from node_agent.errors import (
+    AlreadyRunning,
+    ApiRejected,
+    ApiUnavailable,
+    ApiUnreachable,
+    CredentialRefused,
+    EngineError,
+    NameTaken,
+)
 from node_agent.gateway import Api
-from scalar.protocol import JoinRequest, NodeFacts, RuntimeKind, Secret
+from scalar.protocol import JoinReply, JoinRequest, NodeFacts, RuntimeKind, Secret
 
 _log = structlog.get_logger()
 
@@ -67,7 +75,7 @@ class StateDirectory:
 def enrol(state: StateDirectory, api_url: str, join_token: SecretStr | None, facts: NodeFacts) -> Enrolment:
     """The credential kept from earlier if it is still good, else a new one. Waits for the API as long as it takes.
 
-    Raises `CredentialRefused` where there is no way in.
+    Raises `CredentialRefused` or `NameTaken` where there is no way in.
     """
     known = state.load()
     if known:
@@ -77,7 +85,7 @@ def enrol(state: StateDirectory, api_url: str, join_token: SecretStr | None, fac
         except CredentialRefused:
             _log.warning("the node's credential is refused", node_id=known.node_id)
         else:
-            return known
+            return _remembered(state, known, facts.runtime)
     if join_token is None:
         raise CredentialRefused(
             "the API refused this node's credential" if known else "this node has no credential yet: give a join token"
@@ -97,11 +105,50 @@ def persist(what: str, attempt: Callable[[], Answer]) -> Answer:
             time.sleep(seconds)
 
 
+def _remembered(state: StateDirectory, known: Enrolment, runtime: RuntimeKind) -> Enrolment:
+    """With the runtime that it has grown into: of processes to containers, never back."""
+    if runtime is known.runtime or runtime is not RuntimeKind.DOCKER:
+        return known
+    grown = known.model_copy(update={"runtime": runtime})
+    state.save(grown)
+    return grown
+
+
+class _JoinAttempt:
+    """Asks to join, and knows whether an earlier try may have gone through without this node's hearing of it."""
+
+    def __init__(self, api: Api, request: JoinRequest) -> None:
+        self._api = api
+        self._request = request
+        self._maybe_joined = False
+
+    def __call__(self) -> JoinReply:
+        try:
+            return self._api.join(self._request)
+        except ApiUnreachable:
+            raise
+        except ApiUnavailable:
+            self._maybe_joined = True
+            raise
+
+    @property
+    def advice(self) -> str:
+        if not self._maybe_joined:
+            return ""
+        return (
+            " An earlier try got no answer, and may have used up the token and left a node that nobody runs:"
+            f" ask for a new join token, mark the node named {self._request.facts.name!r} gone, then start again."
+        )
+
+
 def _join(state: StateDirectory, api: Api, facts: NodeFacts, known: Enrolment | None) -> Enrolment:
+    attempt = _JoinAttempt(api, JoinRequest(facts=facts))
     try:
-        reply = persist("join", lambda: api.join(JoinRequest(facts=facts)))
+        reply = persist("join", attempt)
     except CredentialRefused as error:
-        raise CredentialRefused("the API refused the join token") from error
+        raise CredentialRefused(f"the API refused the join token: {error}{attempt.advice}") from error
+    except NameTaken as error:
+        raise NameTaken(f"{error}{attempt.advice}") from error
     previous = {*known.previous_node_ids, known.node_id} if known else set()
     enrolment = Enrolment(
         node_id=reply.node_id,

@@ -4,8 +4,10 @@ AgentError
 ├── AlreadyRunning       another agent holds this state directory
 ├── ApiError
 │   ├── ApiUnavailable     no answer, a failed one, or one that can't be understood: try again
+│   │   └── ApiUnreachable   nobody was there to hear it: nothing can have come of it
 │   ├── ApiRejected        this very message is malformed or too large: trying again changes nothing
-│   └── CredentialRefused  the join token or the node's credential isn't accepted
+│   ├── CredentialRefused  the join token or the node's credential isn't accepted
+│   └── NameTaken          another node has the name that this one wants to join by
 └── EngineError
     ├── EngineUnavailable  the container engine didn't answer: nothing is known, try again
     ├── ContainerGone      the container isn't there (any more)
@@ -31,12 +33,20 @@ class ApiUnavailable(ApiError):
     """No answer, a failed one, or one that can't be understood: try again."""
 
 
+class ApiUnreachable(ApiUnavailable):
+    """Nobody was there to hear it: nothing can have come of it."""
+
+
 class ApiRejected(ApiError):
     """This very message is malformed or too large: trying again changes nothing."""
 
 
 class CredentialRefused(ApiError):
     """The join token or the node's credential isn't accepted."""
+
+
+class NameTaken(ApiError):
+    """Another node has the name that this one wants to join by."""
 
 
 class EngineError(AgentError):

@@ -3,9 +3,16 @@
 from typing import TypeVar
 
 import httpx
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
-from node_agent.errors import ApiRejected, ApiUnavailable, CredentialRefused
+from node_agent.errors import (
+    ApiError,
+    ApiRejected,
+    ApiUnavailable,
+    ApiUnreachable,
+    CredentialRefused,
+    NameTaken,
+)
 from scalar.protocol import (
     DesiredState,
     JoinReply,
@@ -27,6 +34,10 @@ _MALFORMED = frozenset({400, 413, 422})
 Reply = TypeVar("Reply", bound=Message)
 
 
+class _Problem(BaseModel):
+    detail: str
+
+
 class Api:
     """One connection pool and one bearer token; safe to use from any thread.
 
@@ -43,7 +54,8 @@ class Api:
         )
 
     def join(self, request: JoinRequest) -> JoinReply:
-        return self._ask(JoinReply, "POST", "/v1/nodes/join", body=request)
+        """Raises `NameTaken` as well."""
+        return self._ask(JoinReply, "POST", "/v1/nodes/join", body=request, conflict=NameTaken)
 
     def tell_facts(self, facts: NodeFacts) -> None:
         self._send("PUT", "/v1/node/facts", body=facts)
@@ -75,8 +87,9 @@ class Api:
         body: Message | None = None,
         query: dict[str, int] | None = None,
         answer_seconds: float = _ANSWER_SECONDS,
+        conflict: type[ApiError] = ApiUnavailable,
     ) -> Reply:
-        response = self._send(method, path, body=body, query=query, answer_seconds=answer_seconds)
+        response = self._send(method, path, body=body, query=query, answer_seconds=answer_seconds, conflict=conflict)
         try:
             return reply.model_validate_json(response.content)
         except ValidationError:
@@ -91,6 +104,7 @@ class Api:
         body: Message | None = None,
         query: dict[str, int] | None = None,
         answer_seconds: float = _ANSWER_SECONDS,
+        conflict: type[ApiError] = ApiUnavailable,
     ) -> httpx.Response:
         try:
             response = self._http.request(
@@ -101,11 +115,25 @@ class Api:
                 headers={"Content-Type": "application/json"} if body else None,
                 timeout=httpx.Timeout(answer_seconds, connect=5.0),
             )
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise ApiUnreachable(f"{method} {path}: {type(error).__name__}: {error}") from error
         except httpx.HTTPError as error:
             raise ApiUnavailable(f"{method} {path}: {type(error).__name__}: {error}") from error
         if response.is_success:
             return response
-        problem = f"{method} {path}: {response.status_code}"
-        if response.status_code == 401:
-            raise CredentialRefused(problem)
-        raise (ApiRejected if response.status_code in _MALFORMED else ApiUnavailable)(problem)
+        problem = _detail(response) or f"{method} {path}: {response.status_code}"
+        match response.status_code:
+            case 401:
+                raise CredentialRefused(problem)
+            case 409:
+                raise conflict(problem)
+            case status:
+                raise (ApiRejected if status in _MALFORMED else ApiUnavailable)(problem)
+
+
+def _detail(response: httpx.Response) -> str | None:
+    """What the API itself says is wrong (RFC 9457)."""
+    try:
+        return _Problem.model_validate_json(response.content).detail[:2000]
+    except ValidationError:
+        return None

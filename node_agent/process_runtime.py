@@ -47,6 +47,11 @@ _LOOK_SECONDS = 0.02
 _PIECE_BYTES = 16 * 1024
 
 
+def has_tasks(directory: Path) -> bool:
+    """Whether there is a task that ran there, or still does, and is not removed yet: of whichever node id."""
+    return any(directory.glob("*/labels.json"))
+
+
 class ProcessRuntime:
     """Processes of the tasks in one directory that carry this node's id."""
 

@@ -14,6 +14,8 @@ class TaskRecord:
     """`TaskStarting` is spooled."""
     started: bool = False
     """The engine may have been asked to start it."""
+    boot_id: str | None = None
+    """The machine's boot in which that was; None: not known."""
     stopped_for: TaskEnding | None = None
     """Why this agent asked the engine to stop it: the first reason stands."""
     running_at: datetime | None = None

@@ -22,7 +22,7 @@ On a laptop, with two GPUs that exist in name only:
 
     python -m node_agent --api-url http://127.0.0.1:8000 --join-token dev --gpus 2 --on-exit stop
 
-Exit codes: 0 stopped by a signal, 2 wrong settings or refused credential, 3 the state directory is in use.
+Exit codes: 0 stopped by a signal, 2 wrong settings, refused credential or taken name, 3 the state directory is in use.
 Every setting is also an environment variable: --on-exit is SCALAR_AGENT_ON_EXIT. Give secrets that way.
 """
 

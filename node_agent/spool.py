@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS tasks (
     running_at TEXT,
     alive INTEGER NOT NULL DEFAULT 0,
     ended INTEGER NOT NULL DEFAULT 0,
+    boot_id TEXT,
     PRIMARY KEY (run_id, rank)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reports (
@@ -59,6 +60,7 @@ class Spool:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(_SCHEMA)
+        self._add_what_older_files_lack()
 
     def add(self, reports: Iterable[TaskReport]) -> int:
         """Appends those that are new, all or none; returns how many."""
@@ -86,17 +88,17 @@ class Spool:
 
     def records(self) -> dict[TaskKey, TaskRecord]:
         """All tasks not yet forgotten."""
-        columns = "run_id, rank, starting, started, stopped_for, running_at, alive, ended"
+        columns = "run_id, rank, starting, started, stopped_for, running_at, alive, ended, boot_id"
         with self._lock:
             rows = self._db.execute(f"SELECT {columns} FROM tasks").fetchall()
         return {(row[0], row[1]): _record(row) for row in rows}
 
-    def mark_started(self, key: TaskKey) -> None:
+    def mark_started(self, key: TaskKey, boot_id: str) -> None:
         """Call before the engine is asked to start the task."""
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._remember(key)
-            self._db.execute("UPDATE tasks SET started = 1 WHERE run_id = ? AND rank = ?", key)
+            self._db.execute("UPDATE tasks SET started = 1, boot_id = ? WHERE run_id = ? AND rank = ?", (boot_id, *key))
 
     def mark_stopped(self, key: TaskKey, reason: TaskEnding) -> None:
         """Call before the engine is asked to stop the task. The first reason stands."""
@@ -116,6 +118,11 @@ class Spool:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+    def _add_what_older_files_lack(self) -> None:
+        columns = {row[1] for row in self._db.execute("PRAGMA table_info(tasks)")}
+        if "boot_id" not in columns:
+            self._db.execute("ALTER TABLE tasks ADD COLUMN boot_id TEXT")
 
     def _add(self, report: TaskReport) -> bool:
         key = (report.run_id, report.rank)
@@ -142,11 +149,12 @@ class Spool:
         self._db.execute("INSERT INTO tasks (run_id, rank) VALUES (?, ?) ON CONFLICT DO NOTHING", key)
 
 
-def _record(row: tuple[str, int, int, int, str | None, str | None, int, int]) -> TaskRecord:
-    _, _, starting, started, stopped_for, running_at, alive, ended = row
+def _record(row: tuple[str, int, int, int, str | None, str | None, int, int, str | None]) -> TaskRecord:
+    _, _, starting, started, stopped_for, running_at, alive, ended, boot_id = row
     return TaskRecord(
         starting=bool(starting),
         started=bool(started),
+        boot_id=boot_id,
         stopped_for=TaskEnding(stopped_for) if stopped_for else None,
         running_at=datetime.fromisoformat(running_at) if running_at else None,
         alive=alive,

@@ -19,9 +19,12 @@ _log = structlog.get_logger()
 class TaskOperations:
     """Each method gives the operation to run, which raises nothing that the next pass can deal with."""
 
-    def __init__(self, *, runtime: ContainerRuntime, spool: Spool, when_reported: Callable[[], None]) -> None:
+    def __init__(
+        self, *, runtime: ContainerRuntime, spool: Spool, boot_id: str, when_reported: Callable[[], None]
+    ) -> None:
         self._runtime = runtime
         self._spool = spool
+        self._boot_id = boot_id
         self._when_reported = when_reported
 
     def start(self, task: DesiredTask) -> Operation:
@@ -31,7 +34,7 @@ class TaskOperations:
                 if cancelled.is_set():
                     return
                 self._runtime.create(task)
-                self._spool.mark_started(task.key)
+                self._spool.mark_started(task.key, self._boot_id)
                 self._runtime.start(task)
                 _log.info("task started", run_id=task.run_id, rank=task.rank)
             except StartFailed as failure:

@@ -5,15 +5,20 @@ import hashlib
 import io
 import json
 import tarfile
+import uuid
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import docker
 
 
 class Registry:
-    """`served:<any tag>` can be pulled, `broken` answers 500, everything else isn't there."""
+    """`served:<any tag>` can be pulled, `broken` answers 500, everything else isn't there.
+
+    `silent` is asked and never answers; `stalled` sends its manifest, and then nothing.
+    """
 
     def __init__(self, client: docker.APIClient, image: str) -> None:
         with tarfile.open(fileobj=io.BytesIO(b"".join(client.get_image(image)))) as saved:
@@ -29,8 +34,12 @@ class Registry:
         }
         self.manifest_kind = kind
         self.manifest = json.dumps(manifest).encode()
+        # Of blobs that no engine has yet, each time others.
+        elsewhere = {**manifest, "config": self._entry(manifest["config"]["mediaType"], uuid.uuid4().bytes)}
+        self.stalled_manifest = json.dumps(elsewhere).encode()
         self.blobs = {self.digest(blob): blob for blob in [config, *layers]}
         self.requests: list[str] = []
+        self._closing = Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._server.block_on_close = False
@@ -45,6 +54,7 @@ class Registry:
         return "sha256:" + hashlib.sha256(data).hexdigest()
 
     def close(self) -> None:
+        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -55,6 +65,10 @@ class Registry:
                 return 200, "application/json", b"{}"
             case ["v2", "broken", *_]:
                 return 500, "application/json", b"{}"
+            case ["v2", "silent", *_] | ["v2", "stalled", "blobs", _]:
+                self._closing.wait()
+            case ["v2", "stalled", "manifests", _]:
+                return 200, self.manifest_kind, self.stalled_manifest
             case ["v2", "served", "manifests", _]:
                 return 200, self.manifest_kind, self.manifest
             case ["v2", "served", "blobs", digest]:
@@ -79,9 +93,11 @@ def _handler(registry: Registry) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(body)))
             if kind == registry.manifest_kind:
                 self.send_header("Docker-Content-Digest", registry.digest(body))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
+            # Who gave up waiting isn't there any more.
+            with suppress(ConnectionError):
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body)
 
         do_GET = do_HEAD = _respond  # noqa: N815 - the names that http.server calls
 

@@ -52,6 +52,8 @@ class StandInApi:
         self.keep_ended = False
         self.garble_desired = False
         self.stale = False
+        self.taken_names: set[str] = set()
+        self.lose_join_reply = False
         self._server: ThreadingHTTPServer | None = None
         self._port = 0
 
@@ -118,6 +120,10 @@ class StandInApi:
     def _join(self, bearer: str, request: JoinRequest) -> tuple[int, str]:
         if bearer != JOIN_TOKEN:
             return 401, "{}"
+        if self.lose_join_reply:
+            return 504, "{}"
+        if request.facts.name in self.taken_names:
+            return 409, json.dumps({"detail": f"There is a node named {request.facts.name!r} already."})
         self.facts.append(request.facts)
         credential, node_id = f"credential-{uuid.uuid4()}", f"node-{uuid.uuid4().hex[:12]}"
         self.nodes[credential] = node_id

@@ -255,6 +255,27 @@ def test_an_engine_that_is_not_there_yet_is_waited_for(api, start_agent, engine_
     assert wait_for_end(api, task.key).exit_code == 0
 
 
+def test_a_node_of_processes_takes_to_an_engine_once_none_of_its_processes_is_left(
+    api, start_agent, docker_engine, run_id
+):
+    agent = start_agent(runtime="process")
+    task = a_shell_task("echo up; exec sleep 60", run_id=run_id)
+    api.want(task)
+    eventually(lambda: api.logs[task.key]["stdout"])
+    agent.terminate()
+    agent = start_agent(runtime="auto")
+    eventually(lambda: len(api.facts) == 2)
+    assert api.facts[1].runtime is RuntimeKind.PROCESS
+    api.want_stopped(task.key)
+    assert wait_for_end(api, task.key).ending is TaskEnding.STOPPED
+    eventually(lambda: not list((agent.state_dir / "processes").iterdir()))
+    agent.terminate()
+    start_agent(runtime="auto")
+    eventually(lambda: len(api.facts) == 3)
+    assert api.facts[2].runtime is RuntimeKind.DOCKER
+    eventually(lambda: '"docker"' in (agent.state_dir / "credential.json").read_text())
+
+
 def test_a_running_task_is_reported_alive_at_each_interval(api, start_agent, docker_engine, run_id):
     start_agent(runtime="docker", alive_interval_seconds="0.5")
     task = a_shell_task("exec sleep 60", run_id=run_id)

@@ -1,7 +1,13 @@
 """The agent as a real process with the process runtime: what needs no engine."""
 
+import os
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from conftest import REPOSITORY
@@ -25,6 +31,25 @@ def test_a_task_survives_the_agent_and_is_adopted(api, start_agent, run_id):
     eventually(lambda: not list((agent.state_dir / "processes").iterdir()))
     assert "development only, not isolated" in agent.log
     assert api.facts[0].runtime is RuntimeKind.PROCESS
+
+
+def test_a_task_that_a_restart_of_the_machine_cut_off_is_lost(api, start_agent, run_id):
+    agent = start_agent(runtime="process", alive_interval_seconds="0.2")
+    task = a_shell_task("exec sleep 60", run_id=run_id)
+    api.want(task)
+    eventually(lambda: "alive" in api.kinds(task.key))
+    agent.kill()
+    (directory,) = (agent.state_dir / "processes").iterdir()
+    os.killpg(int((directory / "started").read_text().split()[0]), signal.SIGKILL)
+    with closing(sqlite3.connect(agent.state_dir / "spool.sqlite")) as spool, spool:
+        spool.execute("UPDATE tasks SET boot_id = 'the one before'")
+        ((alive,),) = spool.execute("SELECT alive FROM tasks").fetchall()
+    time.sleep(0.5)
+    agent.start()
+    end = eventually(lambda: api.ended(task.key))
+    assert (end.ending, end.exit_code) == (TaskEnding.CONTAINER_LOST, None)
+    assert end.at == end.started_at + alive * timedelta(seconds=0.2)
+    assert api.kinds(task.key).count("alive") == alive
 
 
 def test_stopping_with_the_agent_ends_the_processes(api, start_agent, run_id):
@@ -91,14 +116,45 @@ def test_a_credential_refused_later_without_a_join_token_ends_the_agent(api, sta
     assert agent.process.wait(10) == 2
 
 
-def test_a_node_of_containers_never_turns_into_one_of_processes(api, start_agent):
-    """`auto` keeps to what it chose when it joined, here the other way round, as that needs no engine."""
+def test_a_name_that_another_node_has_ends_the_agent_with_the_apis_words(api, start_agent):
+    api.taken_names.add("taken")
+    agent = start_agent(runtime="process", name="taken")
+    assert agent.process.wait(10) == 2
+    assert "There is a node named 'taken' already." in agent.log
+    assert "An earlier try" not in agent.log
+    assert api.requests["POST /v1/nodes/join"] == 1
+
+
+def test_a_join_whose_reply_was_lost_ends_with_what_to_do(api, start_agent, monkeypatch):
+    api.lose_join_reply = True
+    agent = start_agent(runtime="process", name="ghost")
+    eventually(lambda: "trying again" in agent.log)
+    monkeypatch.setattr("stand_in_api.JOIN_TOKEN", "another, as this one is spent")
+    assert agent.process.wait(10) == 2
+    assert "the API refused the join token" in agent.log
+    assert "ask for a new join token, mark the node named 'ghost' gone" in agent.log
+
+
+def test_a_node_of_containers_never_turns_into_one_of_processes(api, start_agent, tmp_path):
     agent = start_agent(runtime="process")
     eventually(lambda: api.requests["GET /v1/node/desired"])
     agent.terminate()
-    start_agent(runtime="auto")
+    remembered = agent.state_dir / "credential.json"
+    remembered.write_text(remembered.read_text().replace('"process"', '"docker"'))
+    agent = start_agent(runtime="auto", docker_host=f"unix://{tmp_path}/nobody.sock")
+    eventually(lambda: "find the container engine" in agent.log)
+    assert api.facts[1].runtime is RuntimeKind.DOCKER
+    assert '"docker"' in remembered.read_text()
+
+
+def test_a_node_of_processes_stays_one_while_no_engine_answers(api, start_agent, tmp_path):
+    nowhere = f"unix://{tmp_path}/nobody.sock"
+    agent = start_agent(runtime="auto", docker_host=nowhere)
+    eventually(lambda: api.requests["GET /v1/node/desired"])
+    agent.terminate()
+    start_agent(runtime="auto", docker_host=nowhere)
     eventually(lambda: len(api.facts) == 2)
-    assert api.facts[1].runtime is RuntimeKind.PROCESS
+    assert [facts.runtime for facts in api.facts] == [RuntimeKind.PROCESS] * 2
 
 
 def test_the_help_teaches_and_wrong_settings_say_which():

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,8 @@ CREATED, RUNNING, EXITED = ContainerState
 KEY = ("run-1", 0)
 STARTED = TaskRecord(starting=True, started=True)
 RAN = TaskRecord(starting=True, started=True, running_at=NOON)
+RAN_BEFORE = TaskRecord(starting=True, started=True, running_at=NOON, boot_id="boot-0")
+STARTED_BEFORE = replace(STARTED, boot_id="boot-0")
 
 
 def a_sight(task=None, container=None, record=None, **given):
@@ -25,6 +28,7 @@ def a_sight(task=None, container=None, record=None, **given):
             "busy": frozenset(),
             "shipped": frozenset(),
             "closing": False,
+            "boot_id": "boot-1",
             "now": NOON + timedelta(seconds=45),
             "alive_interval": timedelta(seconds=60),
             **given,
@@ -119,6 +123,43 @@ SHIPPED = frozenset({KEY})
             id="no such command",
         ),
         pytest.param(
+            a_sight(WANTED, a_container(EXITED, exit_code=255), RAN_BEFORE), ["follow"], id="cut off, log on its way"
+        ),
+        pytest.param(
+            a_sight(WANTED, a_container(EXITED, exit_code=255), RAN_BEFORE, shipped=SHIPPED),
+            ["container_lost"],
+            id="cut off by a restart of the machine",
+        ),
+        pytest.param(
+            a_sight(UNWANTED, a_container(EXITED, exit_code=137), RAN_BEFORE, shipped=SHIPPED),
+            ["container_lost"],
+            id="cut off before it was unwanted",
+        ),
+        pytest.param(
+            a_sight(LIMITED, a_container(EXITED, finished_at=NOON + timedelta(days=1)), RAN_BEFORE, shipped=SHIPPED),
+            ["container_lost"],
+            id="cut off, and seen to be so after its limit",
+        ),
+        pytest.param(
+            a_sight(WANTED, a_container(EXITED), replace(RAN_BEFORE, running_at=None), shipped=SHIPPED),
+            ["running", "container_lost"],
+            id="cut off before it was seen running",
+        ),
+        pytest.param(
+            a_sight(
+                WANTED, a_container(EXITED), replace(RAN_BEFORE, stopped_for=TaskEnding.TIMED_OUT), shipped=SHIPPED
+            ),
+            ["timed_out"],
+            id="stopped before the machine restarted",
+        ),
+        pytest.param(
+            a_sight(WANTED, a_container(EXITED), replace(RAN_BEFORE, boot_id="boot-1"), shipped=SHIPPED),
+            ["exited"],
+            id="exited in the boot it started in",
+        ),
+        pytest.param(a_sight(WANTED, a_container(CREATED), STARTED_BEFORE), ["start"], id="restarted before the start"),
+        pytest.param(a_sight(WANTED, a_container(), RAN_BEFORE), ["follow"], id="runs, whatever was started when"),
+        pytest.param(
             a_sight(WANTED, a_container(EXITED), TaskRecord(running_at=NOON, ended=True)), [], id="end reported"
         ),
         pytest.param(a_sight(WANTED, record=TaskRecord(started=True, ended=True)), [], id="loss reported"),
@@ -162,6 +203,17 @@ def test_a_lost_container_counts_up_to_when_it_was_last_known_to_run():
     assert (action.report.started_at, action.report.at) == (NOON, NOON + timedelta(seconds=120))
 
 
+@pytest.mark.parametrize("running_at", [NOON, None])
+def test_a_restart_of_the_machine_is_never_paid_for(running_at):
+    record = replace(RAN_BEFORE, running_at=running_at, alive=2)
+    back = NOON + timedelta(days=1)
+    container = a_container(EXITED, exit_code=255, finished_at=back)
+    *others, action = converge(a_sight(WANTED, container, record, shipped=SHIPPED, now=back))
+    end = action.report
+    assert (end.started_at, end.at, end.exit_code) == (NOON, NOON + timedelta(seconds=120), None)
+    assert not any(isinstance(other.report, TaskAlive) for other in others)
+
+
 def test_the_next_timeout_is_the_first_of_what_runs():
     assert next_timeout(a_sight(LIMITED, a_container())) == NOON + timedelta(seconds=40)
     assert next_timeout(a_sight(LIMITED, a_container(EXITED))) is None
@@ -172,6 +224,7 @@ records = st.none() | st.builds(
     TaskRecord,
     starting=st.booleans(),
     started=st.booleans(),
+    boot_id=st.sampled_from([None, "boot-0", "boot-1"]),
     stopped_for=st.none() | st.sampled_from([TaskEnding.STOPPED, TaskEnding.TIMED_OUT, TaskEnding.NODE_STOPPED]),
     running_at=st.none() | st.just(NOON),
     alive=st.integers(0, 3),

@@ -25,6 +25,7 @@ class World:
         self.reports = []
         self.starts = 0
         self.now = NOON
+        self.boot_id = "boot-0"
 
     def steps(self):
         """What one pass does, one step after the other."""
@@ -35,6 +36,7 @@ class World:
             busy=frozenset(),
             shipped=frozenset({KEY}),
             closing=False,
+            boot_id=self.boot_id,
             now=self.now,
             alive_interval=timedelta(seconds=60),
         )
@@ -47,7 +49,7 @@ class World:
                 yield lambda: self._spool(report)
             case Start():
                 yield self._create
-                yield lambda: self._note(started=True)
+                yield lambda: self._note(started=True, boot_id=self.boot_id)
                 yield self._start
             case Stop(reason=reason):
                 yield lambda: self._note(stopped_for=(self.record or NOTHING).stopped_for or reason)
@@ -63,6 +65,10 @@ class World:
 
     def remove(self):
         self.container = None
+
+    def restart_machine(self):
+        self.boot_id += "+"
+        self.exit()
 
     def unwant(self):
         if self.task:
@@ -112,7 +118,9 @@ def one_pass(world, crash_after=None):
 events = st.lists(
     st.one_of(
         st.tuples(st.just("pass"), st.none() | st.integers(0, 4)),
-        st.sampled_from([("exit", None), ("remove", None), ("unwant", None), ("wait", None)]),
+        st.sampled_from(
+            [("exit", None), ("remove", None), ("unwant", None), ("wait", None), ("restart_machine", None)]
+        ),
     ),
     max_size=25,
 )

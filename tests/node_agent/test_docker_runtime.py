@@ -2,7 +2,7 @@
 
 import gc
 from contextlib import suppress
-from threading import Event
+from threading import Event, Thread
 
 import docker
 import pytest
@@ -235,6 +235,29 @@ def test_a_cancelled_pull_is_given_up(runtime, registry):
     cancelled = Event()
     cancelled.set()
     runtime.fetch_image(f"{registry.address}/broken:1", cancelled)
+
+
+@pytest.mark.parametrize("image", ["silent", "stalled"])
+def test_a_pull_that_stands_still_can_be_cancelled_at_once(runtime, registry, image):
+    cancelled, returned = Event(), Event()
+
+    def pull():
+        runtime.fetch_image(f"{registry.address}/{image}:1", cancelled)
+        returned.set()
+
+    Thread(target=pull, daemon=True).start()
+    eventually(lambda: any(f"/{image}/" in path for path in registry.requests))
+    assert not returned.wait(0.3)
+    cancelled.set()
+    assert returned.wait(1)
+
+
+@pytest.mark.parametrize("image", ["silent", "stalled"])
+def test_a_pull_that_stands_still_is_given_up_and_tried_again(runtime, registry, image):
+    runtime._pull_silence_seconds = 0.5
+    with pytest.raises(StartFailed, match="No progress") as failure:
+        runtime.fetch_image(f"{registry.address}/{image}:1", GO_ON)
+    assert failure.value.ending is TaskEnding.IMAGE_UNAVAILABLE
 
 
 def test_a_container_that_is_gone_is_no_engine_trouble(runtime, run_id):

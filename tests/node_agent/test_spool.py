@@ -1,4 +1,6 @@
+import sqlite3
 import stat
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -55,16 +57,34 @@ def test_nothing_follows_an_end(spool):
 def test_a_new_agent_finds_what_the_last_one_knew(tmp_path):
     first = Spool(tmp_path / "spool.sqlite")
     first.add([STARTING])
-    first.mark_started(KEY)
+    first.mark_started(KEY, "boot-1")
     first.mark_stopped(KEY, TaskEnding.TIMED_OUT)
     first.mark_stopped(KEY, TaskEnding.STOPPED)
     first.add([RUNNING, alive(1)])
     first.close()
     second = Spool(tmp_path / "spool.sqlite")
-    known = TaskRecord(starting=True, started=True, stopped_for=TaskEnding.TIMED_OUT, running_at=NOON, alive=1)
+    known = TaskRecord(
+        starting=True, started=True, boot_id="boot-1", stopped_for=TaskEnding.TIMED_OUT, running_at=NOON, alive=1
+    )
     assert second.records() == {KEY: known}
     assert second.waiting() == 3
     second.close()
+
+
+def test_a_file_of_an_older_agent_goes_on_being_used(tmp_path):
+    path = tmp_path / "spool.sqlite"
+    first = Spool(path)
+    first.mark_started(KEY, "boot-1")
+    first.add([STARTING])
+    first.close()
+    with closing(sqlite3.connect(path)) as older, older:
+        older.execute("ALTER TABLE tasks DROP COLUMN boot_id")
+    spool = Spool(path)
+    assert spool.records() == {KEY: TaskRecord(starting=True, started=True)}
+    assert reports(spool) == [STARTING]
+    spool.mark_started(KEY, "boot-2")
+    assert spool.records()[KEY].boot_id == "boot-2"
+    spool.close()
 
 
 def test_a_forgotten_task_keeps_its_reports_until_they_are_acknowledged(spool):

@@ -11,7 +11,9 @@ from scalar.capacity.store import LAUNCH_LEASE, seen
 from scalar.database import Database
 from scalar.jobs import life, store
 from scalar.metering.model import HOUR, hour_of
+from scalar.metering.store import replace_hour, watermark
 from scalar_orchestration.clock import utc_now
+from scalar_orchestration.defs import metering
 from scalar_orchestration.defs.capacity import job_queue
 from scalar_orchestration.defs.metering import HOURS, usage_hours
 from tests.made_up import a_customer, a_job_of, a_node, ended, launch, running, told
@@ -77,8 +79,9 @@ class TestJobQueue:
 
 
 @pytest.fixture
-def tick(resource):
-    """One look of the `usage_hours` sensor: (the hours it asks for, its new cursor)."""
+def tick(resource, monkeypatch):
+    """One look of the `usage_hours` sensor at ten past the hour: (the hours it asks for, its new cursor)."""
+    monkeypatch.setattr(metering, "utc_now", lambda: THIS_HOUR + timedelta(minutes=10))
 
     def look(cursor: str | None = None) -> tuple[list[str], str]:
         with dg.build_sensor_context(cursor=cursor) as context:
@@ -97,15 +100,15 @@ class TestUsageHours:
         assert keys == []
         assert tick(cursor) == ([], cursor)
 
-    def test_each_hour_that_is_over_is_asked_for_once_and_the_one_that_runs_later(self, tick, database: Database):
-        start = THIS_HOUR - timedelta(minutes=90)
+    def test_an_hour_is_asked_for_once_when_it_is_over_and_the_one_that_runs_later(self, tick, database: Database):
+        start = THIS_HOUR - timedelta(minutes=30)
         with database.transaction() as tx:
             a_node(tx, now=start)
             run = launch(tx, a_job_of(tx, a_customer(tx)).id, now=start)
             told(tx, run, running(run, at=start))
             told(tx, run, ended(run, started_at=start, at=THIS_HOUR + timedelta(seconds=1)))
         keys, cursor = tick()
-        assert keys == [key(THIS_HOUR - 2 * HOUR), key(THIS_HOUR - HOUR)]
+        assert keys == [key(THIS_HOUR - HOUR)]
         assert json.loads(cursor)["open_hours"] == [THIS_HOUR.isoformat()]
         assert tick(cursor) == ([], cursor)
 
@@ -124,6 +127,19 @@ class TestUsageHours:
             told(tx, late, ended(late, started_at=start, at=start + timedelta(minutes=5)))
         again, cursor = tick(cursor)
         assert first == again == [key(THIS_HOUR - HOUR)]
+        assert tick(cursor)[0] == []
+
+    def test_an_hour_that_was_asked_for_and_never_built_is_asked_for_again_once_an_hour(self, tick, database: Database):
+        start = THIS_HOUR - 3 * HOUR
+        with database.transaction() as tx:
+            a_node(tx, now=start)
+            run = launch(tx, a_job_of(tx, a_customer(tx)).id, now=start)
+            told(tx, run, running(run, at=start))
+            told(tx, run, ended(run, started_at=start, at=start + timedelta(minutes=5)))
+        _, cursor = tick()
+        assert tick(cursor)[0] == [key(start)]
+        with database.transaction() as tx:
+            replace_hour(tx, start, [], last_event_id=watermark(tx), now=utc_now())
         assert tick(cursor)[0] == []
 
     def test_a_lost_cursor_asks_for_everything_again_and_that_is_all(self, tick, database: Database):

@@ -100,7 +100,7 @@ def metered_hour(world: World) -> datetime:
     def look() -> list[dict[str, Any]]:
         return world.dagster.materializations("hourly_usage")
 
-    (built,) = eventually(look, within_seconds=100, what="usage_hours has had the hour built")
+    *_, built = eventually(look, within_seconds=100, what="usage_hours has had the hour built")
     world.dagster.finished(built["runId"])
     return datetime.strptime(built["partition"], "%Y-%m-%d-%H:%M").replace(tzinfo=UTC)
 
@@ -136,5 +136,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.platform)
+            # Whatever waits in a test has its own deadline; a machine that is busy otherwise starts services slowly.
+            item.add_marker(pytest.mark.timeout(400))
             if "engine" in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.docker)

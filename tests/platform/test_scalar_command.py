@@ -49,13 +49,13 @@ def test_submit_wait_is_quiet_and_ends_as_the_job_does(run):
 
 
 def test_a_submitted_job_is_listed_shown_followed_and_cancelled(run, world):
-    job = json.loads(run("submit", "--json", "--name", "cli", "-l", "team=a", IMAGE, "--", *counting(2)).stdout)
+    job = json.loads(run("submit", "--json", "--name", "cli", "-l", "from=cli", IMAGE, "--", *counting(2)).stdout)
     world.customer.ended(job["id"])
-    listed = run("ps", "-l", "team=a")
+    listed = run("ps", "-l", "from=cli")
     assert job["id"] in listed.stdout
     assert "cli" in listed.stdout
     assert "succeeded" in listed.stdout
-    assert [each["id"] for each in json.loads(run("ps", "--json", "-l", "team=a").stdout)] == [job["id"]]
+    assert [each["id"] for each in json.loads(run("ps", "--json", "-l", "from=cli").stdout)] == [job["id"]]
     shown = run("show", job["id"]).stdout
     assert "It succeeded. It finished with exit code 0." in shown
     assert world.platform.options.node_name in shown
