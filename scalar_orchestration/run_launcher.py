@@ -131,7 +131,7 @@ class ScalarRunLauncher(DockerRunLauncher):
     def _re_execute(self, run: DagsterRun) -> None:
         """Asked for in Dagster's UI: the job starts again, and its next run is this one."""
         job_id = run.tags.get(JOB_TAG, "")
-        run_events.run_began(self._instance, run, f"{job_id} goes back to the queue; this run waits for its placement.")
+        run_events.run_began(self._instance, run, f"{job_id} is asked to run again; this run is its next.")
         with self._database.transaction() as tx:
             life.re_execute(tx, job_id, run.run_id, utc_now())
 

@@ -34,6 +34,7 @@ class Process:
         self.log = log
         self._on_restart = on_restart
         self._stopping = threading.Event()
+        self._spawning = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._keeper: threading.Thread | None = None
 
@@ -62,8 +63,10 @@ class Process:
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL after its time."""
-        self._stopping.set()
-        child = self._child
+        # Not between a child's death and the start of the next, which nobody would stop.
+        with self._spawning:
+            self._stopping.set()
+            child = self._child
         if child is None or child.poll() is not None:
             return
         child.terminate()
@@ -87,8 +90,11 @@ class Process:
             code = self._child.wait()
             if self._stopping.wait(1):
                 return
-            self._on_restart(self.service.name, code)
-            self._child = self._spawn()
+            with self._spawning:
+                if self._stopping.is_set():
+                    return
+                self._on_restart(self.service.name, code)
+                self._child = self._spawn()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:

@@ -13,7 +13,7 @@ from scalar_orchestration.clock import utc_now
 from scalar_orchestration.resources import PostgresResource
 from scalar_orchestration.tables import usage_table
 
-HOURS = dg.HourlyPartitionsDefinition(start_date=datetime(2026, 11, 1, tzinfo=UTC))
+HOURS = dg.HourlyPartitionsDefinition(start_date=datetime(2026, 1, 1, tzinfo=UTC))
 _LOOK_BACK = timedelta(days=7)
 
 usage_events = dg.AssetSpec(
