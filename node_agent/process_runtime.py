@@ -7,6 +7,8 @@ ignored. Each task has a directory, `<state_dir>/processes/<run_id>-<rank>/`:
     claimed/      made by whoever runs it, once   stdout, stderr   its output
     started       "pid  proc-start-ticks  ns"     exit             "ns  exit-code"
 
+One that is being removed is renamed to `….removed` first, and no task any more.
+
 A shell beside each task writes `started` and `exit`, so that its end is known even if it came while no agent was alive.
 """
 
@@ -17,6 +19,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -44,12 +47,13 @@ mv "$task/exit.new" "$task/exit"
 kill -KILL 0
 """
 _LOOK_SECONDS = 0.02
+_REMOVED = ".removed"
 _PIECE_BYTES = 16 * 1024
 
 
 def has_tasks(directory: Path) -> bool:
     """Whether there is a task that ran there, or still does, and is not removed yet: of whichever node id."""
-    return any(directory.glob("*/labels.json"))
+    return bool(_tasks(directory))
 
 
 class ProcessRuntime:
@@ -62,11 +66,12 @@ class ProcessRuntime:
         self._directory = directory
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for half_removed in directory.glob(f"*{_REMOVED}"):
+            shutil.rmtree(half_removed, ignore_errors=True)
 
     def containers(self) -> list[Container]:
         try:
-            tasks = sorted(path.parent for path in self._directory.glob("*/labels.json"))
-            seen = [self._look(task) for task in tasks]
+            seen = [self._look(task) for task in _tasks(self._directory)]
         except OSError as error:
             raise EngineUnavailable(str(error)) from error
         return [container for container in seen if container]
@@ -126,7 +131,12 @@ class ProcessRuntime:
 
     def remove(self, container_id: str) -> None:
         self._children.pop(container_id, None)
-        shutil.rmtree(self._directory / container_id, ignore_errors=True)
+        directory = self._directory / container_id
+        removed = directory.with_suffix(_REMOVED)
+        # Out of sight at once: another thread that looks at it meanwhile would write its end into it again.
+        with suppress(FileNotFoundError):
+            directory.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
 
     def output(self, container_id: str, *, follow: bool) -> Output:
         directory = self._directory / container_id
@@ -178,7 +188,8 @@ class ProcessRuntime:
         if (end := _read_exit(directory)) or alive:
             return end
         # The shell was killed, or the machine restarted: nobody wrote the end, and it must not change any more.
-        _write(directory / "exit", f"{time.time_ns()} 137\n")
+        with suppress(FileNotFoundError):  # it is being removed
+            _write(directory / "exit", f"{time.time_ns()} 137\n")
         return _read_exit(directory)
 
 
@@ -204,6 +215,10 @@ class _ProcessOutput:
 
     def close(self) -> None:
         self._closed.set()
+
+
+def _tasks(directory: Path) -> list[Path]:
+    return sorted(path.parent for path in directory.glob("*/labels.json") if path.parent.suffix != _REMOVED)
 
 
 def _pieces(path: Path, start: int) -> Iterator[bytes]:
