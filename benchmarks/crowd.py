@@ -12,6 +12,7 @@ from scalar.capacity.scheduling import place
 from scalar.database import Channel, Database, Transaction, notify
 from scalar.jobs import life
 from scalar.jobs.model import Job, JobSpec, JobState, Requirements, Tier
+from scalar.market import joining
 from scalar.protocol import Gpu, NodeFacts, RuntimeKind
 from scalar_api.up.platform import Platform
 
@@ -59,7 +60,7 @@ def prepare(tx: Transaction, customer_key: str) -> None:
         raise RuntimeError("the platform's own key is not known")
     token = fleet.new_join_token(tx, actor="bench", uses=NODES, lifetime=timedelta(hours=1), now=now)
     for number in range(NODES):
-        fleet.join(tx, token.secret, facts(number), now)
+        joining.join(tx, token.secret, facts(number), now)
     tx.execute("update nodes set state = 'draining' where name not like 'crowd-%'")
     for _ in range(JOBS):
         life.submit(

@@ -28,7 +28,9 @@ class Lock(IntEnum):
     MIGRATIONS = 7201
     SCHEDULING_PASS = 7202
     BOOTSTRAP = 7203
+    MARKET_ORDERS = 7204
     USAGE_EVENTS = 7205
+    MARKET_SEATS = 7206
 
 
 class Channel:
@@ -42,6 +44,8 @@ class Channel:
     """A run's id: output has arrived."""
     QUEUE = "scalar_queue"
     """A job's id: a scheduling pass might find something to do."""
+    MARKET = "scalar_market"
+    """An order's id: there is something to send, cancel or follow."""
 
 
 class Database:

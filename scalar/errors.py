@@ -8,7 +8,8 @@
     ├── NotFound                  no such thing, or another tenant's
     ├── Conflict                  right, but not in this state
     │   ├── IdempotencyConflict   the same key came with another body
-    │   └── IllegalMove           a job or run can't go from this state to that
+    │   ├── IllegalMove           a job, run or order can't go from this state to that
+    │   └── SpendRefused          a guard stands between this order and the money
     ├── TooLarge                  a body over the limit
     └── Unavailable               the platform's fault, and may pass
 
@@ -62,6 +63,10 @@ class IdempotencyConflict(Conflict):
 
 class IllegalMove(Conflict):
     type, title = "illegal-move", "This can't change to that state"
+
+
+class SpendRefused(Conflict):
+    type, title = "spend-refused", "The guards refuse this order"
 
 
 class TooLarge(ScalarError):

@@ -10,7 +10,9 @@ from scalar.accounts.keys import Role, key_hash, looks_like_a_key
 from scalar.accounts.model import Principal
 from scalar.accounts.store import principal
 from scalar.database import Database
-from scalar.errors import Forbidden, NotAuthenticated
+from scalar.errors import Conflict, Forbidden, NotAuthenticated
+from scalar.market.desk import Desk
+from scalar.market.settings import MarketSettings
 from scalar.settings import Settings
 from scalar_api.notifications import Notifications
 
@@ -29,6 +31,20 @@ def _settings(request: Request) -> Settings:
     return request.app.state.settings  # type: ignore[no-any-return]
 
 
+def _market(request: Request) -> MarketSettings:
+    return request.app.state.market_settings  # type: ignore[no-any-return]
+
+
+def _open_market(request: Request) -> Desk | None:
+    return request.app.state.market  # type: ignore[no-any-return]
+
+
+def _desk(market: Annotated[Desk | None, Depends(_open_market)]) -> Desk:
+    if market is None:
+        raise Conflict("No market is configured: set SCALAR_MARKET_URL and SCALAR_MARKET_TOKEN_FILE.")
+    return market
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -36,6 +52,10 @@ def _now() -> datetime:
 Db = Annotated[Database, Depends(_database)]
 Hub = Annotated[Notifications, Depends(_notifications)]
 Config = Annotated[Settings, Depends(_settings)]
+MarketConfig = Annotated[MarketSettings, Depends(_market)]
+OpenMarket = Annotated[Desk | None, Depends(_open_market)]
+"""None where no market is configured."""
+MarketDesk = Annotated[Desk, Depends(_desk)]
 Now = Annotated[datetime, Depends(_now)]
 
 

@@ -1,10 +1,10 @@
-"""What Dagster loads: everything in `defs/`, and the one resource."""
+"""What Dagster loads: everything in `defs/`, and the resources."""
 
 from pathlib import Path
 
 import dagster as dg
 
-from scalar_orchestration.resources import PostgresResource
+from scalar_orchestration.resources import MarketResource, PostgresResource
 
 
 @dg.definitions
@@ -14,6 +14,9 @@ def definitions() -> dg.Definitions:
         # A step takes less time than the process that it would be given.
         dg.Definitions(
             executor=dg.in_process_executor,
-            resources={"database": PostgresResource(url=dg.EnvVar("SCALAR_DATABASE_URL"))},
+            resources={
+                "database": PostgresResource(url=dg.EnvVar("SCALAR_DATABASE_URL")),
+                "market": MarketResource(),
+            },
         ),
     )

@@ -1,4 +1,4 @@
-"""Scalar's Postgres, as a Dagster resource."""
+"""Scalar's Postgres and its market, as Dagster resources."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,10 @@ from functools import cache
 import dagster as dg
 
 from scalar.database import Database, Transaction
+from scalar.market.desk import Desk
+from scalar.market.settings import MarketSettings
+from scalar.market.sfcompute import SfCompute
+from scalar_orchestration.clock import utc_now
 
 
 class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -20,7 +24,42 @@ class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield tx
 
 
+class MarketResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The market of the settings (`SCALAR_MARKET_*`)."""
+
+    def desk(self, database: PostgresResource) -> Desk:
+        """Raises: `dg.Failure` where no market is configured."""
+        settings = self.settings
+        if settings.url is None:
+            raise dg.Failure(NO_MARKET, allow_retries=False)
+        return Desk(
+            market=_shared_market(settings.url), settings=settings, transact=database.transaction, clock=utc_now
+        )
+
+    @property
+    def settings(self) -> MarketSettings:
+        return _settings()
+
+    @property
+    def configured(self) -> bool:
+        return self.settings.url is not None
+
+
+NO_MARKET = "No market is configured: set SCALAR_MARKET_URL and SCALAR_MARKET_TOKEN_FILE."
+
+
 @cache
 def shared_database(url: str) -> Database:
     """One small pool a process and URL: sensors tick every few seconds, and each would open its own."""
     return Database(url, max_connections=4, application="scalar-dagster")
+
+
+@cache
+def _settings() -> MarketSettings:
+    return MarketSettings()
+
+
+@cache
+def _shared_market(url: str) -> SfCompute:
+    """One client a process: its connections stay open, and its circuit breaker remembers."""
+    return SfCompute(url, _settings().read_token)

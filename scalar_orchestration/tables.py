@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import dagster as dg
 
+from scalar.market.reconciling import Finding
 from scalar.metering.model import UsageRecord
 
 
@@ -28,4 +29,12 @@ def usage_table(records: Iterable[UsageRecord]) -> dg.TableMetadataValue:
                 dg.TableColumn("gpu_seconds", "float"),
             ]
         ),
+    )
+
+
+def findings_table(findings: Iterable[Finding]) -> dg.TableMetadataValue:
+    """What differs between our books and the market's, and what to do."""
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({"kind": each.kind.value, "what": each.what, "do": each.do}) for each in findings],
+        schema=dg.TableSchema(columns=[dg.TableColumn("kind"), dg.TableColumn("what"), dg.TableColumn("do")]),
     )

@@ -17,6 +17,7 @@ from scalar.database import Transaction
 from scalar.jobs import life, store, tasks
 from scalar.jobs.model import Job, JobRun, JobSpec, JobState, Requirements, RunState, Task, TaskState, Tier
 from scalar.jobs.reports import apply_report
+from scalar.market import joining
 from scalar.protocol import (
     Gpu,
     NodeFacts,
@@ -105,7 +106,7 @@ def a_key(tx: Transaction, role: Role = Role.CUSTOMER, organisation_id: str | No
 def a_node(tx: Transaction, name: str = "alpha", gpus: int = 8, *, now: datetime = NOON, **changes: Any) -> Node:
     """A node that has joined as an agent would."""
     token = fleet.new_join_token(tx, actor="test", uses=1, lifetime=timedelta(hours=1), now=now)
-    node, _ = fleet.join(tx, token.secret, facts(name, gpus, **changes), now)
+    node, _ = joining.join(tx, token.secret, facts(name, gpus, **changes), now)
     return node
 
 

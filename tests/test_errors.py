@@ -33,6 +33,7 @@ def test_types_never_change() -> None:
         "conflict": 409,
         "idempotency-conflict": 409,
         "illegal-move": 409,
+        "spend-refused": 409,
         "too-large": 413,
         "unavailable": 503,
     }

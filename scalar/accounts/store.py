@@ -1,5 +1,6 @@
 """SQL of accounts: one statement a function."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -97,21 +98,33 @@ def revoke_keys_of_node(tx: Transaction, node_id: str, now: datetime) -> None:
     tx.execute("update api_keys set revoked_at = %s where node_id = %s and revoked_at is null", [now, node_id])
 
 
-def create_join_token(tx: Transaction, key: Key, *, max_uses: int, expires_at: datetime) -> str:
+def create_join_token(
+    tx: Transaction, key: Key, *, max_uses: int, expires_at: datetime, instance_id: str | None = None
+) -> str:
+    """`instance_id`: the bought machine that it is for, if it is for one."""
     row = one(
         tx,
-        """insert into join_tokens (id, prefix, hash, max_uses, expires_at)
-           values (%s, %s, %s, %s, %s) returning id""",
-        [new_id("join"), key.prefix, key.hash, max_uses, expires_at],
+        """insert into join_tokens (id, prefix, hash, max_uses, expires_at, instance_id)
+           values (%s, %s, %s, %s, %s, %s) returning id""",
+        [new_id("join"), key.prefix, key.hash, max_uses, expires_at, instance_id],
     )
     return str(row["id"])
 
 
-def use_join_token(tx: Transaction, hash: bytes, now: datetime) -> bool:
-    """Count one use; False where the token is unknown, used up or over its time."""
-    update = """update join_tokens set uses = uses + 1
-                where hash = %s and expires_at > %s and uses < max_uses"""
-    return tx.execute(update, [hash, now]).rowcount == 1
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    instance_id: str | None
+    """The bought machine that the join token was made for."""
+
+
+def use_join_token(tx: Transaction, hash: bytes, now: datetime) -> Admission | None:
+    """Count one use; None where the token is unknown, used up or over its time."""
+    row = tx.execute(
+        """update join_tokens set uses = uses + 1
+           where hash = %s and expires_at > %s and uses < max_uses returning instance_id""",
+        [hash, now],
+    ).fetchone()
+    return Admission(instance_id=row["instance_id"]) if row else None
 
 
 def audit(tx: Transaction, actor: str, action: str, subject: str, **details: Any) -> None:

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from scalar.accounts import store as accounts
 from scalar.accounts.keys import Key, Role, key_hash, new_key
+from scalar.accounts.store import Admission
 from scalar.capacity import store
 from scalar.capacity.model import Node, NodeState
 from scalar.capacity.scheduling import fits_when_idle
@@ -22,10 +23,16 @@ def new_join_token(tx: Transaction, *, actor: str, uses: int, lifetime: timedelt
     return key
 
 
-def join(tx: Transaction, token: str, facts: NodeFacts, now: datetime) -> tuple[Node, Key]:
-    """A machine becomes a node, with a credential of its own. Raises: `NotAuthenticated`, `Conflict` (name taken)."""
-    if not accounts.use_join_token(tx, key_hash(token), now):
+def admit(tx: Transaction, token: str, now: datetime) -> Admission:
+    """Raises: `NotAuthenticated`."""
+    admission = accounts.use_join_token(tx, key_hash(token), now)
+    if admission is None:
         raise NotAuthenticated("This join token is unknown, used up or past its time: ask an operator for a new one.")
+    return admission
+
+
+def join(tx: Transaction, facts: NodeFacts, now: datetime) -> tuple[Node, Key]:
+    """A machine that was admitted becomes a node, with a credential of its own. Raises: `Conflict` (name taken)."""
     node = store.insert_node(tx, facts, now)
     key = new_key(Role.NODE)
     accounts.create_key(tx, key, Role.NODE, name=facts.name, node_id=node.id)

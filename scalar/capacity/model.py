@@ -1,5 +1,6 @@
-"""Nodes, and what a scheduling pass decides: frozen values."""
+"""Nodes, reservations, and what a scheduling pass decides: frozen values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,8 +12,12 @@ SILENT_AFTER = timedelta(seconds=90)
 
 
 class NodeState(StrEnum):
-    """ready ──► draining ──► ready; ready | draining ──► gone"""
+    """checking ──► ready ──► draining ──► ready
+    └──────────┴──────────┴──► gone
+    """
 
+    CHECKING = "checking"
+    """It was bought and has joined; it takes work once it has shown that it is what was bought, and listens."""
     READY = "ready"
     DRAINING = "draining"
     """Finishes what it runs; gets nothing new."""
@@ -88,6 +93,8 @@ class Obstacle(StrEnum):
     """Its organisation uses all the GPUs that it may."""
     BLOCK_ENDS = "block_ends"
     """It might outlast every node that is free."""
+    RESERVED = "reserved"
+    """What is free is kept for a reservation that begins, or goes on, while it may run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,3 +109,38 @@ class Refusal:
 class Decision:
     placements: tuple[Placement, ...]
     refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reservation:
+    """GPUs of one type that are kept for an organisation from `start` until before `end`."""
+
+    id: str
+    organisation_id: str
+    gpu_type: str
+    gpus: int
+    start: datetime
+    end: datetime
+    created_at: datetime
+    released_at: datetime | None
+
+    def holds_at(self, moment: datetime) -> bool:
+        return self.released_at is None and self.start <= moment < self.end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """What reservations need at one moment, of the GPUs of a type that last until another: see `holds`."""
+
+    gpu_type: str
+    at: datetime
+    through: datetime
+    idle: int
+    """GPUs that are owned from `at` through `through`, and that nobody uses any more at `at`."""
+    unmet: Mapping[str, int]
+    """By organisation: GPUs that it has reserved at `at` and doesn't use there already."""
+
+    @property
+    def spare(self) -> int:
+        """What others may take; negative where less is there than was promised."""
+        return self.idle - sum(self.unmet.values())

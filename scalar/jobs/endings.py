@@ -48,6 +48,7 @@ class TerminationReason(StrEnum):
     CONTAINER_LOST = "container_lost"
     NODE_STOPPED = "node_stopped"
     NODE_LOST = "node_lost"
+    BLOCK_ENDED = "block_ended"
     PEER_FAILED = "peer_failed"
 
     @property
@@ -122,6 +123,12 @@ _FACTS: dict[TerminationReason, _Facts] = {
     ),
     _R.NODE_STOPPED: _Facts(state=_FAILED, fault=Fault.PLATFORM, text="Its node was shut down."),
     _R.NODE_LOST: _Facts(state=_FAILED, fault=Fault.PLATFORM, text="Its node was lost."),
+    _R.BLOCK_ENDED: _Facts(
+        state=_FAILED,
+        fault=Fault.PLATFORM,
+        text="The time that its node had been bought for ended. With max_runtime_seconds it starts only where there is"
+        " time for it.",
+    ),
     _R.PEER_FAILED: _Facts(
         state=_FAILED, fault=Fault.JOB, retry_on=RetryOn.ERROR, text="Another node of the same run failed."
     ),
@@ -175,7 +182,7 @@ def sequel(
         return Sequel(state=JobState(reason.run_state.value), failures=failures, interruptions=interruptions)
     if reason.fault is Fault.PLATFORM:
         # A node that is shut down in order says nothing about the job.
-        interruptions += reason is not TerminationReason.NODE_STOPPED
+        interruptions += reason not in {TerminationReason.NODE_STOPPED, TerminationReason.BLOCK_ENDED}
         again, again_at = interruptions < MAX_INTERRUPTIONS, now + _backoff(interruptions - 1)
     else:
         failures += 1

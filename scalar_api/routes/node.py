@@ -13,6 +13,7 @@ from scalar.errors import NotAuthenticated, NotFound
 from scalar.jobs import logs
 from scalar.jobs.reports import apply_report, may_append
 from scalar.jobs.tasks import desired_tasks
+from scalar.market.joining import heard
 from scalar.protocol import (
     DesiredState,
     LogBatch,
@@ -86,6 +87,7 @@ def _seen(database: Database, node_id: str, now: Now) -> None:
     with database.transaction() as tx:
         if not store.seen(tx, node_id, now):
             raise NotAuthenticated("This node is gone: join again under a new id.")
+        heard(tx, node_id, now)
 
 
 def _version(database: Database, node_id: str) -> int:

@@ -8,8 +8,9 @@ from pydantic import BaseModel, Field, SecretStr
 from scalar.capacity import fleet, store
 from scalar.capacity.model import Node, NodeState
 from scalar.errors import Conflict, NotFound
+from scalar.market import joining
 from scalar.protocol import JoinReply, JoinRequest, RuntimeKind
-from scalar_api.dependencies import Bearer, Db, Now, Operator, Person
+from scalar_api.dependencies import Bearer, Db, MarketConfig, Now, Operator, Person
 from scalar_api.problems import responses
 
 router = APIRouter(prefix="/v1", tags=["nodes"])
@@ -95,10 +96,10 @@ def create_join_token(body: JoinTokenRequest, caller: Operator, database: Db, no
 
 
 @router.post("/nodes/join", status_code=201, responses=_OF_A_NODE)
-def join(body: JoinRequest, token: Bearer, database: Db, now: Now) -> JoinReply:
+def join(body: JoinRequest, token: Bearer, database: Db, market: MarketConfig, now: Now) -> JoinReply:
     """A machine becomes a node. The bearer is a join token; the reply holds the node's own credential, shown once."""
     with database.transaction() as tx:
-        node, key = fleet.join(tx, token, body.facts, now)
+        node, key = joining.join(tx, token, body.facts, now, process_runtime=market.process_runtime)
     return JoinReply(node_id=node.id, credential=SecretStr(key.secret))
 
 

@@ -12,6 +12,7 @@ from scalar.capacity.model import NodeState
 from scalar.database import Database, Transaction
 from scalar.errors import Conflict, NotAuthenticated, NotFound, Unsatisfiable
 from scalar.jobs.model import Requirements
+from scalar.market import joining
 from tests.made_up import GIB, NOON, a_customer, a_job_of, a_node, facts, launch
 
 _LATER = NOON + timedelta(minutes=5)
@@ -22,7 +23,7 @@ def _token(tx: Transaction, uses: int = 1, now: datetime = NOON) -> str:
 
 
 def test_a_machine_that_joins_is_a_ready_node_with_a_credential_of_its_own(tx: Transaction) -> None:
-    node, key = fleet.join(tx, _token(tx), facts("alpha", gpus=4, address="10.0.0.1"), NOON)
+    node, key = joining.join(tx, _token(tx), facts("alpha", gpus=4, address="10.0.0.1"), NOON)
     assert (node.state, node.name, node.gpus, node.gpu_type, node.address) == ("ready", "alpha", 4, "H100", "10.0.0.1")
     who = principal(tx, key_hash(key.secret), NOON)
     assert who is not None
@@ -30,28 +31,28 @@ def test_a_machine_that_joins_is_a_ready_node_with_a_credential_of_its_own(tx: T
 
 
 def test_a_machine_without_a_gpu_may_join_and_gets_no_work(tx: Transaction) -> None:
-    node, _ = fleet.join(tx, _token(tx), facts(gpus=0, cpus=2.0, memory_bytes=GIB), NOON)
+    node, _ = joining.join(tx, _token(tx), facts(gpus=0, cpus=2.0, memory_bytes=GIB), NOON)
     assert (node.gpus, node.gpu_type) == (0, "none")
 
 
 def test_a_token_admits_as_many_nodes_as_it_says(tx: Transaction) -> None:
     token = _token(tx, uses=2)
     for name in ("alpha", "beta"):
-        fleet.join(tx, token, facts(name), NOON)
+        joining.join(tx, token, facts(name), NOON)
     with pytest.raises(NotAuthenticated):
-        fleet.join(tx, token, facts("gamma"), NOON)
+        joining.join(tx, token, facts("gamma"), NOON)
 
 
 def test_a_token_admits_nobody_after_its_time(tx: Transaction) -> None:
     token = _token(tx)
     with pytest.raises(NotAuthenticated):
-        fleet.join(tx, token, facts(), NOON + timedelta(hours=1))
-    fleet.join(tx, token, facts(), NOON + timedelta(minutes=59))
+        joining.join(tx, token, facts(), NOON + timedelta(hours=1))
+    joining.join(tx, token, facts(), NOON + timedelta(minutes=59))
 
 
 def test_an_unknown_token_admits_nobody(tx: Transaction) -> None:
     with pytest.raises(NotAuthenticated):
-        fleet.join(tx, "sk_join_aaaaaaaa_" + "a" * 32, facts(), NOON)
+        joining.join(tx, "sk_join_aaaaaaaa_" + "a" * 32, facts(), NOON)
 
 
 def test_a_token_is_not_overused_by_machines_that_come_at_once(database: Database) -> None:
@@ -61,7 +62,7 @@ def test_a_token_is_not_overused_by_machines_that_come_at_once(database: Databas
     def join(i: int) -> bool:
         try:
             with database.transaction() as tx:
-                fleet.join(tx, token, facts(f"node-{i}"), NOON)
+                joining.join(tx, token, facts(f"node-{i}"), NOON)
         except NotAuthenticated:
             return False
         return True
@@ -74,8 +75,8 @@ def test_a_live_node_name_is_taken_and_does_not_cost_a_use_of_the_token(tx: Tran
     a_node(tx, "alpha")
     token = _token(tx)
     with pytest.raises(Conflict, match="'alpha' already"), tx.transaction():
-        fleet.join(tx, token, facts("alpha"), NOON)
-    fleet.join(tx, token, facts("beta"), NOON)
+        joining.join(tx, token, facts("alpha"), NOON)
+    joining.join(tx, token, facts("beta"), NOON)
 
 
 def test_the_name_of_a_node_that_has_gone_is_free(tx: Transaction) -> None:
@@ -94,7 +95,7 @@ def test_a_node_drains_and_resumes(tx: Transaction) -> None:
 
 def test_a_node_that_has_gone_does_not_come_back(tx: Transaction) -> None:
     token = _token(tx)
-    node, key = fleet.join(tx, token, facts(), NOON)
+    node, key = joining.join(tx, token, facts(), NOON)
     assert fleet.mark_gone(tx, node.id, "test", _LATER).state is NodeState.GONE
     assert principal(tx, key_hash(key.secret), _LATER) is None
     assert not store.seen(tx, node.id, _LATER)

@@ -13,7 +13,8 @@ from tests.made_up import NOON
 
 _R = TerminationReason
 _EVERY = frozenset(RetryOn)
-_PLATFORM = [reason for reason in _R if reason.fault is Fault.PLATFORM and reason is not _R.NODE_STOPPED]
+_IN_ORDER = [_R.NODE_STOPPED, _R.BLOCK_ENDED]
+_PLATFORM = [reason for reason in _R if reason.fault is Fault.PLATFORM and reason not in _IN_ORDER]
 _OWN = [reason for reason in _R if reason.fault is Fault.JOB]
 _FINAL = [reason for reason in _R if reason.fault is Fault.NOBODY]
 
@@ -120,8 +121,9 @@ def test_what_the_platform_broke_is_tried_again_without_asking(
     assert then.not_before == NOON + timedelta(seconds=wait)
 
 
-def test_a_node_that_is_shut_down_in_order_is_not_held_against_its_jobs() -> None:
-    then = sequel(_R.NODE_STOPPED, RetryPolicy(), failures=0, interruptions=MAX_INTERRUPTIONS - 1, now=NOON)
+@pytest.mark.parametrize("reason", _IN_ORDER)
+def test_a_node_that_is_shut_down_in_order_is_not_held_against_its_jobs(reason: TerminationReason) -> None:
+    then = sequel(reason, RetryPolicy(), failures=0, interruptions=MAX_INTERRUPTIONS - 1, now=NOON)
     assert (then.state, then.interruptions) == (JobState.QUEUED, MAX_INTERRUPTIONS - 1)
 
 

@@ -1,0 +1,21 @@
+"""The audit log, read: what was done to one thing, and by whom."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from scalar.database import Transaction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deed:
+    at: datetime
+    actor: str
+    action: str
+    details: dict[str, Any]
+
+
+def trail(tx: Transaction, subject: str) -> list[Deed]:
+    """Oldest first."""
+    rows = tx.execute("select at, actor, action, details from audit_log where subject = %s order by id", [subject])
+    return [Deed(**row) for row in rows]

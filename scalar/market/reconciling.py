@@ -1,0 +1,205 @@
+"""Do our books and the market's agree? Pure: what each side says goes in, findings with what to do about them come out.
+
+orders     every order at the market in our pool is ours, and as far as it says
+capacity   our blocks less what was sold, and the pool's allocation, are the same step function
+machines   every live machine in the pool is one that we know; every machine that we know is there, and on a seat
+money      the market's statement adds up by itself, and has for each order what we think that it cost or brought
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+from itertools import pairwise
+
+from scalar.market.model import Instance, InstanceState, Order, Rectangle, Side
+
+
+class Kind(StrEnum):
+    UNKNOWN_ORDER = "unknown_order"
+    MISSING_ORDER = "missing_order"
+    CAPACITY_DIFFERS = "capacity_differs"
+    UNKNOWN_MACHINE = "unknown_machine"
+    MISSING_MACHINE = "missing_machine"
+    EMPTY_SEAT = "empty_seat"
+    MONEY_DIFFERS = "money_differs"
+    STATEMENT_BROKEN = "statement_broken"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    kind: Kind
+    what: str
+    """What doesn't agree, with the ids."""
+    do: str
+    """What to do about it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charge:
+    """A line of the market's statement: cents, positive in, negative out; the balance after it."""
+
+    at: datetime
+    kind: str
+    cents: int
+    balance_cents: int
+    market_order_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charged:
+    """All of the statement's lines of one order."""
+
+    cents: int
+    lines: int
+
+
+def compare_orders(ours: Iterable[Order], theirs: Mapping[str, str], *, since: datetime) -> list[Finding]:
+    """`ours`: those with a market id. `theirs`: id to status, of all orders since then."""
+    known = {order.market_id: order for order in ours}
+    return [
+        Finding(
+            kind=Kind.UNKNOWN_ORDER,
+            what=f"The market has an order {market_id} ({theirs[market_id]}) in our pool that we did not send.",
+            do="Somebody ordered by hand, or another platform uses the pool: cancel it, or give each its own pool.",
+        )
+        for market_id in sorted(theirs.keys() - known.keys())
+    ] + [
+        Finding(
+            kind=Kind.MISSING_ORDER,
+            what=f"The market does not know {order.id} ({market_id}), which it had accepted.",
+            do="Ask the market's support with both ids; what it filled counts as ours until they answer.",
+        )
+        for market_id, order in sorted(known.items(), key=lambda each: each[1].id)
+        if market_id not in theirs and order.sent_at is not None and order.sent_at > since
+    ]
+
+
+def compare_capacity(
+    sku: str, ours: Iterable[Rectangle], theirs: Iterable[Rectangle], *, since: datetime
+) -> list[Finding]:
+    """From `since` on. `ours`: blocks less sales. `theirs`: the pool's allocation."""
+    mine, market = list(ours), list(theirs)
+    moments = sorted({since, *(moment for part in (*mine, *market) for moment in (part.start, part.end))})
+    for moment in moments:
+        if moment >= since and (owned := _at(mine, moment)) != (allocated := _at(market, moment)):
+            more = "more" if allocated > owned else "fewer"
+            return [
+                Finding(
+                    kind=Kind.CAPACITY_DIFFERS,
+                    what=f"From {moment:%Y-%m-%d %H:%M} UTC on, the market has {allocated} nodes of {sku} for us,"
+                    f" {more} than the {owned} of our books.",
+                    do="Look for a fill that one side has and the other has not: `scalar market orders`.",
+                )
+            ]
+    return []
+
+
+def compare_machines(
+    ours: Iterable[Instance], live: Mapping[str, str], *, empty_seats: Collection[str], hopeless: Collection[str]
+) -> list[Finding]:
+    """`ours`: live ones that the market has. `live`: its live machines in our pool, id to name. Seats: block/number."""
+    known = {each.market_id: each for each in ours if each.state is not InstanceState.WANTED}
+    return (
+        [
+            Finding(
+                kind=Kind.UNKNOWN_MACHINE,
+                what=f"A machine {market_id} ({live[market_id]}) runs in our pool that we do not know.",
+                do="It takes a node that we paid for. If nobody of yours started it, terminate it at the market.",
+            )
+            for market_id in sorted(live.keys() - known.keys())
+        ]
+        + [
+            Finding(
+                kind=Kind.MISSING_MACHINE,
+                what=f"{each.id} ({market_id}) is a machine of ours that the market does not have any more.",
+                do="Its seat gets another machine at the next look; if this stays, ask the market's support.",
+            )
+            for market_id, each in sorted(known.items(), key=lambda each: each[1].id)
+            if market_id not in live
+        ]
+        + [
+            Finding(
+                kind=Kind.EMPTY_SEAT,
+                what=f"Seat {seat} is paid for, and no machine comes up on it.",
+                do="Three machines in a row never joined: look at their logs at the market and at the image.",
+            )
+            for seat in sorted(hopeless)
+        ]
+        + [
+            Finding(
+                kind=Kind.EMPTY_SEAT,
+                what=f"Seat {seat} is paid for, and no machine was asked for.",
+                do="The market_instances sensor does this: see that it runs.",
+            )
+            for seat in sorted(set(empty_seats) - set(hopeless))
+        ]
+    )
+
+
+def compare_money(
+    statement: list[Charge],
+    orders: Iterable[Order],
+    charged: Mapping[str, Charged],
+    fees: Mapping[str, Decimal],
+    *,
+    balance_cents: int,
+) -> list[Finding]:
+    """`statement`: its newest lines, oldest first, with the last of those that were compared before. `charged`: by the
+    market's order id. `fees`: of sales, dollars by our order id. The market rounds each line to a cent.
+    """
+    return _statement(statement, balance_cents) + [
+        finding
+        for order in orders
+        if (
+            finding := _charged(
+                order, charged.get(order.market_id or "", Charged(cents=0, lines=0)), fees.get(order.id, Decimal(0))
+            )
+        )
+    ]
+
+
+def _statement(statement: list[Charge], balance_cents: int) -> list[Finding]:
+    for before, after in pairwise(statement):
+        # A market that keeps fractions of a cent shows each figure rounded by itself.
+        if abs(before.balance_cents + after.cents - after.balance_cents) > 1:
+            return [
+                Finding(
+                    kind=Kind.STATEMENT_BROKEN,
+                    what=f"The market's statement does not add up at {after.at:%Y-%m-%d %H:%M:%S} UTC:"
+                    f" {_usd(before.balance_cents)} and {_usd(after.cents)} are not {_usd(after.balance_cents)}.",
+                    do="Read the statement again; if it stays so, ask the market's support.",
+                )
+            ]
+    last = statement[-1].balance_cents if statement else 0
+    if last != balance_cents:
+        return [
+            Finding(
+                kind=Kind.STATEMENT_BROKEN,
+                what=f"The market's balance is {_usd(balance_cents)}, its statement ends with {_usd(last)}.",
+                do="Read both again; if it stays so, ask the market's support.",
+            )
+        ]
+    return []
+
+
+def _charged(order: Order, charged: Charged, fee: Decimal) -> Finding | None:
+    exact = (order.amount - fee if order.request.side is Side.SELL else -order.amount) * 100
+    if abs(charged.cents - exact) <= max(charged.lines, 1) * Decimal("0.5"):
+        return None
+    verb = "credited" if order.request.side is Side.SELL else "charged"
+    return Finding(
+        kind=Kind.MONEY_DIFFERS,
+        what=f"For {order.id} ({order.market_id}) the market {verb} {_usd(abs(charged.cents))}; by its fills it is"
+        f" {_usd(int(abs(exact).quantize(Decimal(1), ROUND_HALF_UP)))}.",
+        do="Compare the order's fills with the statement: `scalar market orders " + order.id + "`.",
+    )
+
+
+def _at(parts: Iterable[Rectangle], moment: datetime) -> int:
+    return sum(part.nodes for part in parts if part.start <= moment < part.end)
+
+
+def _usd(cents: int) -> str:
+    return f"{'-' if cents < 0 else ''}${abs(cents) / 100:,.2f}"

@@ -1,0 +1,105 @@
+"""Who sits where: pure. A seat is one node of a block; a machine sits on one at a time and moves on without a gap.
+
+    open_seats(blocks, taken) ─► seats ─► seat(seats, sitting, now) ─► moves on, and starts
+
+1. A machine whose seat ends goes on with the seat of its kind that begins by then and lasts longest: a longer block for
+   the same machine costs no reboot, and its jobs run on.
+2. A seat that is to be had now, or within the time that a machine takes to boot, and that nobody sits on gets a new
+   machine, unless too little of it is left to be of use.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from scalar.market.model import Block, Seat
+
+BOOT_LEAD = timedelta(minutes=2)
+"""A machine is asked for so long before its seat begins."""
+SHORTEST_USEFUL = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A part of a seat that is not to be had: somebody sits on it, or it was sold."""
+
+    block_id: str
+    number: int
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sitter:
+    """A live machine, and the end of its last seat."""
+
+    instance_id: str
+    sku: str
+    until: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveOn:
+    """This machine goes on with that part of a seat."""
+
+    instance_id: str
+    seat: Seat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A new machine for this part of a seat."""
+
+    seat: Seat
+
+
+def open_seats(blocks: Iterable[Block], taken: Iterable[Taken]) -> list[Seat]:
+    """What is left of each seat, in pieces, by time."""
+    gone: dict[tuple[str, int], list[Taken]] = {}
+    for each in taken:
+        gone.setdefault((each.block_id, each.number), []).append(each)
+    return sorted(
+        (
+            piece
+            for block in blocks
+            for number in range(block.window.nodes)
+            for piece in _pieces(block, number, gone.get((block.id, number), []))
+        ),
+        key=lambda seat: (seat.start, seat.block_id, seat.number),
+    )
+
+
+def seat(open_seats: Sequence[Seat], sitters: Iterable[Sitter], now: datetime) -> list[MoveOn | Start]:
+    """In the order in which they are to be done."""
+    left = list(open_seats)
+    decided: list[MoveOn | Start] = []
+    waiting = sorted(sitters, key=lambda each: (each.until, each.instance_id))
+    while waiting:
+        sitter = waiting.pop(0)
+        following = [each for each in left if each.sku == sitter.sku and each.start <= sitter.until < each.end]
+        if not following or sitter.until < now:
+            continue
+        chosen = max(following, key=lambda each: (each.end, each.start, each.block_id, -each.number))
+        left.remove(chosen)
+        decided.append(MoveOn(instance_id=sitter.instance_id, seat=replace(chosen, start=sitter.until)))
+        waiting.append(replace(sitter, until=chosen.end))
+        waiting.sort(key=lambda each: (each.until, each.instance_id))
+    return decided + [
+        Start(seat=replace(each, start=max(each.start, now)))
+        for each in left
+        if each.start <= now + BOOT_LEAD and each.end - max(each.start, now) >= SHORTEST_USEFUL
+    ]
+
+
+def _pieces(block: Block, number: int, taken: Iterable[Taken]) -> Iterable[Seat]:
+    start = block.window.start
+    for each in sorted(taken, key=lambda each: each.start):
+        if each.start > start:
+            yield _seat(block, number, start, each.start)
+        start = max(start, each.end)
+    if start < block.window.end:
+        yield _seat(block, number, start, block.window.end)
+
+
+def _seat(block: Block, number: int, start: datetime, end: datetime) -> Seat:
+    return Seat(block_id=block.id, number=number, sku=block.sku, start=start, end=end)

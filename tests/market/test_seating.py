@@ -1,0 +1,89 @@
+"""Who sits where: pure."""
+
+from datetime import timedelta
+from decimal import Decimal
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalar.market.model import Block, Rectangle
+from scalar.market.seating import BOOT_LEAD, MoveOn, Sitter, Start, Taken, open_seats, seat
+from tests.made_up import NOON
+
+HOUR = timedelta(hours=1)
+
+
+def a_block(id: str = "block_1", start: int = 0, end: int = 2, nodes: int = 1, sku: str = "h100") -> Block:
+    window = Rectangle(start=NOON + start * HOUR, end=NOON + end * HOUR, nodes=nodes)
+    return Block(id=id, order_id="order_1", sku=sku, window=window, price=Decimal(16))
+
+
+def taken(block: str = "block_1", start: float = 0, end: float = 1, number: int = 0) -> Taken:
+    return Taken(block_id=block, number=number, start=NOON + start * HOUR, end=NOON + end * HOUR)
+
+
+def test_what_is_left_of_a_seat_comes_in_pieces() -> None:
+    pieces = open_seats([a_block(end=4)], [taken(start=1, end=2), taken(start=3, end=4)])
+    assert [(each.start - NOON, each.end - NOON) for each in pieces] == [(0 * HOUR, HOUR), (2 * HOUR, 3 * HOUR)]
+
+
+def test_each_node_of_a_block_is_a_seat() -> None:
+    assert [each.number for each in open_seats([a_block(nodes=3)], [taken(number=1, end=2)])] == [0, 2]
+
+
+def test_a_seat_that_nobody_has_gets_a_machine_a_little_ahead_of_its_time() -> None:
+    seats = open_seats([a_block(start=1)], [])
+    assert seat(seats, [], NOON + HOUR - BOOT_LEAD - timedelta(seconds=1)) == []
+    (start,) = seat(seats, [], NOON + HOUR - BOOT_LEAD)
+    assert isinstance(start, Start)
+    assert start.seat.start == NOON + HOUR
+
+
+def test_the_rest_of_a_seat_that_is_too_short_to_be_of_use_gets_none() -> None:
+    assert seat(open_seats([a_block()], []), [], NOON + 2 * HOUR - timedelta(minutes=4)) == []
+
+
+def test_a_machine_moves_on_to_the_seat_that_lasts_longest() -> None:
+    sitter = Sitter(instance_id="gpu_1", sku="h100", until=NOON + HOUR)
+    seats = open_seats([a_block("short", 1, 2), a_block("long", 1, 6)], [])
+    (decided,) = seat(seats, [sitter], NOON)
+    assert isinstance(decided, MoveOn)
+    assert (decided.instance_id, decided.seat.block_id, decided.seat.start) == ("gpu_1", "long", NOON + HOUR)
+
+
+def test_a_machine_moves_on_from_block_to_block() -> None:
+    sitter = Sitter(instance_id="gpu_1", sku="h100", until=NOON + HOUR)
+    seats = open_seats([a_block("b", 1, 2), a_block("c", 2, 3)], [])
+    assert [each.seat.block_id for each in seat(seats, [sitter], NOON)] == ["b", "c"]
+
+
+def test_a_gap_or_another_kind_of_machine_is_no_way_on() -> None:
+    sitter = Sitter(instance_id="gpu_1", sku="h100", until=NOON + HOUR)
+    seats = open_seats([a_block("later", 2, 3), a_block("other", 1, 3, sku="h200")], [])
+    assert not [each for each in seat(seats, [sitter], NOON) if isinstance(each, MoveOn)]
+
+
+_SPANS = st.tuples(st.integers(0, 9), st.integers(1, 4), st.integers(1, 2))
+
+
+@given(blocks=st.lists(_SPANS, max_size=5), until=st.lists(st.integers(0, 8), max_size=4), now=st.integers(0, 9))
+def test_no_two_machines_ever_get_one_seat_and_none_gets_two(
+    blocks: list[tuple[int, int, int]], until: list[int], now: int
+) -> None:
+    owned = [a_block(f"b{i}", start, start + length, nodes) for i, (start, length, nodes) in enumerate(blocks)]
+    sitters = [Sitter(instance_id=f"gpu_{i}", sku="h100", until=NOON + end * HOUR) for i, end in enumerate(until)]
+    decided = seat(open_seats(owned, []), sitters, NOON + now * HOUR)
+    by_seat: dict[object, list[Taken]] = {}
+    by_machine: dict[str, list[Taken]] = {}
+    for i, each in enumerate(decided):
+        place = each.seat
+        span = Taken(block_id=place.block_id, number=place.number, start=place.start, end=place.end)
+        machine = each.instance_id if isinstance(each, MoveOn) else f"new_{i}"
+        by_seat.setdefault((place.block_id, place.number), []).append(span)
+        by_machine.setdefault(machine, []).append(span)
+        block = next(one for one in owned if one.id == place.block_id)
+        assert block.window.start <= place.start < place.end <= block.window.end
+    for spans in (*by_seat.values(), *by_machine.values()):
+        for before, after in pairwise(sorted(spans, key=lambda span: span.start)):
+            assert before.end <= after.start
