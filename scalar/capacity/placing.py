@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from scalar.capacity import store
 from scalar.capacity.model import SILENT_AFTER, Decision, Placement
+from scalar.capacity.reservations import holds_now
 from scalar.capacity.scheduling import place
 from scalar.database import Channel, Lock, Transaction, lock, notify
 from scalar.jobs import store as jobs
@@ -31,7 +32,7 @@ def run_pass(tx: Transaction, now: datetime) -> PassOutcome:
     queue = jobs.queue(tx, now)
     if not queue:
         return PassOutcome(queued=0, decision=Decision(placements=(), refusals=()))
-    decision = place(queue, store.free_nodes(tx, now - SILENT_AFTER), store.quotas(tx), now)
+    decision = place(queue, store.free_nodes(tx, now - SILENT_AFTER), store.quotas(tx), now, holds_now(tx, now))
     for placement in decision.placements:
         _write(tx, placement, now)
     jobs.record_waiting(

@@ -1,6 +1,6 @@
 """The scheduling pass, whole and pure: which waiting job goes where, and why the others wait.
 
-    place(queue, nodes, quotas, now) ─► Decision(placements, refusals)
+    place(queue, nodes, quotas, now, holds) ─► Decision(placements, refusals)
 
 1. Jobs are taken in the order of the queue: tier, priority, age. One that doesn't fit is left, with the obstacle, and
    the next is tried.
@@ -10,6 +10,10 @@
 3. A gang (`nodes` > 1) takes its nodes all at once or not at all.
 4. Nothing is placed on a node whose block ends before the job's `max_runtime_seconds` does, or above its
    organisation's quota.
+5. What is reserved stays free: over the time in which a job may run (to the end of its node, if it names no longest
+   runtime), every reservation must be left the GPUs that it waits for; its own organisation's jobs take them. Where the
+   best fit would break that, the nodes that end soonest are tried: they are in the fewest reservations' way. `holds`
+   says how this is counted, and why it suffices.
 
 To stay fast with a thousand jobs in the queue, a requirement that was refused once in a pass is not tried again: free
 room only shrinks while a pass goes on.
@@ -20,19 +24,27 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import nsmallest
 
-from scalar.capacity.model import Decision, FreeNode, Obstacle, Placement, Refusal, Share
+from scalar.capacity.holds import FOREVER, Promises
+from scalar.capacity.model import Decision, FreeNode, Hold, Obstacle, Placement, Refusal, Share
 from scalar.jobs.model import Job, Requirements
 
 _SHORTEST_USEFUL = timedelta(minutes=5)
 """What a node must have left for a job that names no longest runtime."""
 
 
-def place(queue: Sequence[Job], nodes: Iterable[FreeNode], quotas: Mapping[str, int], now: datetime) -> Decision:
+def place(
+    queue: Sequence[Job],
+    nodes: Iterable[FreeNode],
+    quotas: Mapping[str, int],
+    now: datetime,
+    holds: Iterable[Hold] = (),
+) -> Decision:
     """`queue`: most urgent first. `nodes`: those that take work. `quotas`: GPUs that each limited organisation may
-    still take; one that isn't named has no limit.
+    still take; one that isn't named has no limit. `holds`: what reservations need.
     """
     room = {node.id: node for node in sorted(nodes, key=lambda node: node.id)}
     left = dict(quotas)
+    promises = Promises(holds, now)
     suited: dict[Requirements, list[Share]] = {}
     refused: dict[tuple[object, ...], Obstacle] = {}
     placements: list[Placement] = []
@@ -41,12 +53,13 @@ def place(queue: Sequence[Job], nodes: Iterable[FreeNode], quotas: Mapping[str, 
         wanted, asked = job.spec.requirements, _signature(job)
         if wanted not in suited:
             suited[wanted] = [_share(wanted, node) for node in room.values() if fits_when_idle(wanted, node)]
-        outcome = refused.get(asked) or _try(job, suited[wanted], room, left, now)
+        outcome = refused.get(asked) or _try(job, suited[wanted], room, left, promises, now)
         if isinstance(outcome, Obstacle):
             refused[asked] = outcome
             refusals.append(Refusal(job_id=job.id, obstacle=outcome, ahead=len(refusals)))
         else:
             placements.append(outcome)
+            promises.take(job, [room[share.node_id] for share in outcome.shares])
             _take(outcome, job, room, left)
     return Decision(placements=tuple(placements), refusals=tuple(refusals))
 
@@ -74,7 +87,12 @@ def _share(wanted: Requirements, node: FreeNode) -> Share:
 
 
 def _try(
-    job: Job, suited: Sequence[Share], room: Mapping[str, FreeNode], left: Mapping[str, int], now: datetime
+    job: Job,
+    suited: Sequence[Share],
+    room: Mapping[str, FreeNode],
+    left: Mapping[str, int],
+    promises: Promises,
+    now: datetime,
 ) -> Placement | Obstacle:
     """`suited`: a share on each node that could run one, were it idle."""
     wanted = job.spec.requirements
@@ -90,9 +108,33 @@ def _try(
     lasting = [share for share in free if _lasts(job, room[share.node_id], now)]
     if len(lasting) < wanted.nodes:
         return Obstacle.BLOCK_ENDS
-    chosen = nsmallest(wanted.nodes, lasting, key=lambda share: _left_after(share, room[share.node_id]))
-    shares = (replace(share, gpus=room[share.node_id].free_gpus[: wanted.gpus]) for share in chosen)
-    return Placement(job_id=job.id, shares=tuple(shares))
+    chosen = _choose(job, lasting, room, promises)
+    return Obstacle.RESERVED if chosen is None else _placement(job, chosen, room)
+
+
+def _choose(
+    job: Job, lasting: Sequence[Share], room: Mapping[str, FreeNode], promises: Promises
+) -> Sequence[Share] | None:
+    """The best fit; where it breaks a promise, the nodes that end soonest; None where every choice breaks one."""
+    wanted = job.spec.requirements.nodes
+    best = nsmallest(wanted, lasting, key=lambda share: _left_after(share, room[share.node_id]))
+    if promises.allow(job, [room[share.node_id] for share in best]):
+        return best
+    chosen: list[Share] = []
+    for share in sorted(lasting, key=lambda share: _soonest_over(share, room[share.node_id])):
+        if promises.allow(job, [room[each.node_id] for each in (*chosen, share)]):
+            chosen.append(share)
+        if len(chosen) == wanted:
+            return chosen
+    return None
+
+
+def _placement(job: Job, chosen: Iterable[Share], room: Mapping[str, FreeNode]) -> Placement:
+    gpus = job.spec.requirements.gpus
+    return Placement(
+        job_id=job.id,
+        shares=tuple(replace(share, gpus=room[share.node_id].free_gpus[:gpus]) for share in chosen),
+    )
 
 
 def _fits_now(gpus: int, share: Share, node: FreeNode) -> bool:
@@ -115,6 +157,10 @@ def _lasts(job: Job, node: FreeNode, now: datetime) -> bool:
 def _left_after(share: Share, node: FreeNode) -> tuple[int, float, int, str]:
     """The order of best fit, least left first: GPUs (each takes as many), CPUs, memory; then ids."""
     return len(node.free_gpus), node.free_cpus - share.cpus, node.free_memory - share.memory_bytes, node.id
+
+
+def _soonest_over(share: Share, node: FreeNode) -> tuple[object, ...]:
+    return node.available_until or FOREVER, *_left_after(share, node)
 
 
 def _take(placement: Placement, job: Job, room: dict[str, FreeNode], left: dict[str, int]) -> None:

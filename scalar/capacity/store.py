@@ -55,6 +55,20 @@ def nodes(tx: Transaction, *, with_gone: bool = False) -> list[Node]:
     return [_node(row) for row in rows]
 
 
+def set_unfit(tx: Transaction, node_id: str, why: str | None, available_until: datetime) -> None:
+    """A bought node that has joined takes no work until it has been heard, and none at all if it is unfit."""
+    tx.execute(
+        "update nodes set state = 'checking', unfit = %s, available_until = %s where id = %s",
+        [why, available_until, node_id],
+    )
+
+
+def pass_gate(tx: Transaction, node_id: str) -> bool:
+    """A node that is what was bought, and that listens, takes work; True where it did not before."""
+    update = "update nodes set state = 'ready' where id = %s and state = 'checking' and unfit is null"
+    return tx.execute(update, [node_id]).rowcount == 1
+
+
 def set_state(tx: Transaction, node_id: str, state: NodeState) -> None:
     tx.execute("update nodes set state = %s where id = %s", [state, node_id])
 
@@ -164,18 +178,39 @@ def release_launch(tx: Transaction, run_id: str) -> None:
     tx.execute("update job_runs set launch_leased_until = null where id = %s and dagster_run_id is null", [run_id])
 
 
-def lock_active_runs_on(tx: Transaction, node_id: str) -> list[str]:
-    """The runs that have not ended on a node; their jobs are locked, in the order of their ids."""
+def nodes_ending(tx: Transaction, before: datetime) -> list[tuple[str, datetime]]:
+    """Nodes whose block ends by then, and when."""
+    rows = tx.execute(
+        "select id, available_until from nodes where state <> 'gone' and available_until <= %s order by id", [before]
+    )
+    return [(row["id"], row["available_until"]) for row in rows]
+
+
+def unfit(tx: Transaction, node_id: str) -> str | None:
+    """Why a node may not work: it is not what was bought."""
+    row = one(tx, "select unfit from nodes where id = %s", [node_id])
+    return None if row["unfit"] is None else str(row["unfit"])
+
+
+def lock_active_runs_on(tx: Transaction, node_id: str, *, outlasting: datetime | None = None) -> list[str]:
+    """The runs that have not ended on a node; their jobs are locked, in the order of their ids.
+
+    `outlasting`: only those that might still run then.
+    """
     rows = tx.execute(
         """with locked as (
                select j.id from jobs j where j.id in (
                    select r.job_id from run_tasks t join job_runs r on r.id = t.run_id
                    where t.node_id = %(node)s and r.ended_at is null)
+               and (%(outlasting)s::timestamptz is null or j.max_runtime_seconds is null or exists (
+                   select from job_runs r where r.job_id = j.id and r.ended_at is null
+                   and coalesce(r.started_at, r.placed_at) + make_interval(secs => j.max_runtime_seconds)
+                       > %(outlasting)s))
                order by j.id for update)
            select distinct r.id from locked join job_runs r on r.job_id = locked.id
                join run_tasks t on t.run_id = r.id
            where t.node_id = %(node)s and r.ended_at is null order by r.id""",
-        {"node": node_id},
+        {"node": node_id, "outlasting": outlasting},
     )
     return [row["id"] for row in rows]
 

@@ -67,6 +67,12 @@ def _obstacle(obstacle: Obstacle, job: Job) -> tuple[str, str | None]:
             return "It waits: the free nodes are only there for a shorter time than it may run.", (
                 "A shorter max_runtime_seconds would let it start now."
             )
+        case Obstacle.RESERVED:
+            shorter = "A shorter" if job.spec.max_runtime_seconds else "A"
+            return "It waits: the GPUs that are free are reserved for others within the time that it may run.", (
+                f"{shorter} max_runtime_seconds lets it start if it is over before they are needed: GET /v1/capacity"
+                " shows when that is. POST /v1/reservations keeps GPUs for you."
+            )
 
 
 def _active(run: JobRun, tasks: Sequence[Task], silent_nodes: frozenset[str]) -> Explanation:

@@ -57,7 +57,12 @@ def submit(
 
 def request_hash(spec: JobSpec) -> bytes:
     """The same for the same request, however its JSON was spelled."""
-    return hashlib.sha256(json.dumps(asdict(spec), sort_keys=True, default=sorted).encode()).digest()
+    asked = asdict(spec)
+    price = asked.pop("max_price_per_gpu_hour")
+    if price is not None:
+        # Only then: the hashes of requests that know of no such limit stay what they were.
+        asked["max_price_per_gpu_hour"] = str(price.normalize())
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=sorted).encode()).digest()
 
 
 def cancel(tx: Transaction, job_id: str, *, organisation_id: str | None, actor: str, now: datetime) -> Job:

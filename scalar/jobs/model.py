@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 from pydantic import SecretStr
@@ -129,6 +130,8 @@ class JobSpec:
     tier: Tier
     priority: int = 0
     max_runtime_seconds: int | None = None
+    max_price_per_gpu_hour: Decimal | None = None
+    """Dollars: no node is bought for it above that. It says nothing of what the job itself costs its customer."""
     retries: RetryPolicy = RetryPolicy()
     labels: dict[str, str] = field(default_factory=dict)
 

@@ -31,8 +31,8 @@ MIRROR_LEASE = timedelta(seconds=30)
 
 _WITHOUT_CONTENTS = """id, organisation_id, name, image, null::text[] as command, null::text[] as args,
     '{}'::jsonb as env, labels, gpus, gpu_type, nodes, cpus, memory_bytes, tier, priority, max_runtime_seconds,
-    max_attempts, retry_on, state, reason, failures, interruptions, submitted_at, queued_at, not_before, ended_at,
-    waiting"""
+    max_price_per_gpu_hour, max_attempts, retry_on, state, reason, failures, interruptions, submitted_at, queued_at,
+    not_before, ended_at, waiting"""
 """Of many jobs at once: a command and an environment may have 256 KiB, and neither a list nor a pass needs them."""
 
 _RUN = """id, job_id, attempt, state, reason, message, exit_code, token, dagster_run_id, placed_at, launched_at,
@@ -65,11 +65,11 @@ def insert_job(
     row = tx.execute(
         """insert into jobs (id, organisation_id, created_by, idempotency_key, request_hash, name, image, command,
                args, env, labels, gpus, gpu_type, nodes, cpus, memory_bytes, tier, priority, max_runtime_seconds,
-               max_attempts, retry_on, submitted_at, queued_at)
+               max_price_per_gpu_hour, max_attempts, retry_on, submitted_at, queued_at)
            values (%(id)s, %(organisation_id)s, %(created_by)s, %(idempotency_key)s, %(request_hash)s, %(name)s,
                %(image)s, %(command)s, %(args)s, %(env)s, %(labels)s, %(gpus)s, %(gpu_type)s, %(nodes)s, %(cpus)s,
-               %(memory_bytes)s, %(tier)s, %(priority)s, %(max_runtime_seconds)s, %(max_attempts)s, %(retry_on)s,
-               %(now)s, %(now)s)
+               %(memory_bytes)s, %(tier)s, %(priority)s, %(max_runtime_seconds)s, %(max_price_per_gpu_hour)s,
+               %(max_attempts)s, %(retry_on)s, %(now)s, %(now)s)
            on conflict (organisation_id, idempotency_key) do nothing returning id""",
         {
             "id": new_id("job"),
@@ -336,6 +336,7 @@ def _columns(spec: JobSpec) -> dict[str, Any]:
         "tier": spec.tier,
         "priority": spec.priority,
         "max_runtime_seconds": spec.max_runtime_seconds,
+        "max_price_per_gpu_hour": spec.max_price_per_gpu_hour,
         "max_attempts": spec.retries.max_attempts,
         "retry_on": sorted(spec.retries.on),
     }
@@ -358,6 +359,7 @@ def _job(row: dict[str, Any]) -> Job:
         tier=Tier(row["tier"]),
         priority=row["priority"],
         max_runtime_seconds=row["max_runtime_seconds"],
+        max_price_per_gpu_hour=row["max_price_per_gpu_hour"],
         retries=RetryPolicy(max_attempts=row["max_attempts"], on=frozenset(map(RetryOn, row["retry_on"]))),
         labels=row["labels"],
     )

@@ -40,6 +40,9 @@ class Client:
     def post(self, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         return self._ask("POST", path, json=body, headers=headers)
 
+    def delete(self, path: str) -> Any:
+        return self._ask("DELETE", path)
+
     def text(self, path: str, **query: Any) -> httpx.Response:
         return self._answer("GET", path, params={name: value for name, value in query.items() if value is not None})
 

@@ -30,6 +30,7 @@ def _ended(reason: str, **changes: Any) -> JobRun:
         (Obstacle.BUSY, "those that would do are taken", "fast goes before flex"),
         (Obstacle.QUOTA, "your organisation uses all the GPUs", "higher quota"),
         (Obstacle.BLOCK_ENDS, "only there for a shorter time", "max_runtime_seconds"),
+        (Obstacle.RESERVED, "are reserved for others within the time that it may run", "A max_runtime_seconds lets it"),
     ],
 )
 def test_each_obstacle_is_said_in_words(obstacle: Obstacle, summary: str, advice: str) -> None:
