@@ -58,7 +58,7 @@ def main() -> None:
     figures["heap_ratio"] = round(figures["heap_orders_per_second"] / figures["orders_per_second"], 1)
     print(json.dumps(figures))
     print(
-        f"{figures['orders_per_second']:,.0f} orders/s, p50 {figures['p50_us']:.0f} µs, p99 {figures['p99_us']:.0f} µs, "
+        f"{figures['orders_per_second']:,.0f} orders/s, p50 {figures['p50_us']:.0f}, p99 {figures['p99_us']:.0f} µs, "
         f"{figures['trades']:,} trades, {figures['resting_mean']:.0f} resting; a bare heap is "
         f"{figures['heap_ratio']:.0f} times as fast; Python {platform.python_version()}, {platform.machine()}"
     )

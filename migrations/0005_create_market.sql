@@ -95,12 +95,16 @@ create table plan_actions (
     limit_price numeric(12, 6),
     -- All of its nodes or none.
     whole boolean not null default false,
+    -- The queued jobs that it was bought for.
+    jobs text[] not null default '{}',
     reason text not null,
     -- What became of it: the order, or why there is none.
     order_id text references orders,
     outcome text,
     primary key (plan_id, position)
 );
+
+create index plan_actions_order on plan_actions (order_id) where jobs <> '{}';
 
 create table fills (
     order_id text not null references orders,

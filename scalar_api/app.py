@@ -9,15 +9,18 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from scalar.database import Database
+from scalar.market.settings import MarketSettings
 from scalar.settings import Settings, settings
 from scalar_api import problems
 from scalar_api.dagster import Dagster
 from scalar_api.limits import BodyLimit, NoNul
+from scalar_api.market import open_desk
 from scalar_api.metrics import CountRequests, Metrics
 from scalar_api.notifications import Notifications
 from scalar_api.nudge import Nudge
 from scalar_api.problems import Problem
-from scalar_api.routes import health, job_logs, jobs, node, nodes
+from scalar_api.routes import blocks, capacity, health, job_logs, jobs, node, nodes, orders
+from scalar_api.routes import market as market_routes
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +31,7 @@ Errors are `application/problem+json`; their `type` never changes, so that progr
 """
 
 
-def create_app(config: Settings | None = None) -> FastAPI:
+def create_app(config: Settings | None = None, market: MarketSettings | None = None) -> FastAPI:
     config = config or settings()
     app = FastAPI(
         title="Scalar",
@@ -39,12 +42,13 @@ def create_app(config: Settings | None = None) -> FastAPI:
         responses={"default": {"model": Problem, "description": "Any other error."}},
     )
     app.state.settings = config
+    app.state.market_settings = market or MarketSettings()
     app.state.metrics = Metrics()
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(NoNul)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
-    for each in (jobs, job_logs, nodes, node, health):
+    for each in (jobs, job_logs, nodes, capacity, node, orders, blocks, market_routes, health):
         app.include_router(each.router)
     return app
 
@@ -56,6 +60,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with Database(config.database_url.get_secret_value(), max_connections=16, application="scalar-api") as database:
         nudge = Nudge(database, dagster)
         app.state.database = database
+        app.state.market = open_desk(app.state.market_settings, database, app.state.metrics.observe_market)
         app.state.notifications = Notifications(config.direct_url, on_queue=nudge.poke)
         nudge.start()
         listening = asyncio.create_task(app.state.notifications.listen())
@@ -65,6 +70,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await listening
         await asyncio.to_thread(nudge.stop)
+        if app.state.market is not None:
+            app.state.market.market.close()
     if dagster is not None:
         dagster.close()
 

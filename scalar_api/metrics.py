@@ -1,18 +1,23 @@
 """Prometheus metrics: requests are counted as they come, the business is read from Postgres at each scrape."""
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalar.capacity import store as capacity
 from scalar.capacity.model import NodeState
-from scalar.database import Database
+from scalar.database import Database, Transaction
 from scalar.jobs import store as jobs
 from scalar.jobs.model import JobState, Tier
+from scalar.market import figures, reconciliations
+from scalar.market import store as market
+from scalar.market.calls import Call
+from scalar.market.model import InstanceState, OrderState
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+_WEEK = timedelta(days=7)
 
 
 class Metrics:
@@ -24,6 +29,19 @@ class Metrics:
         self.seconds = Histogram(
             "scalar_http_request_seconds", "Time to the first byte of the answer.", ["route"], registry=self.registry
         )
+        self.market_calls = Counter(
+            "scalar_market_calls",
+            "Attempts to ask the market, by how they ended.",
+            ["operation", "outcome"],
+            registry=self.registry,
+        )
+        self.market_seconds = Histogram(
+            "scalar_market_call_seconds", "Time that the market took.", ["operation"], registry=self.registry
+        )
+
+    def observe_market(self, call: Call) -> None:
+        self.market_calls.labels(call.operation, call.outcome).inc()
+        self.market_seconds.labels(call.operation).observe(call.seconds)
 
 
 class CountRequests:
@@ -59,6 +77,7 @@ def _business(database: Database, *, listening: bool, now: datetime) -> Collecto
     with database.transaction() as tx:
         counts, oldest = jobs.counts_by_state(tx), jobs.oldest_queued(tx)
         nodes, in_use = capacity.nodes(tx), capacity.assigned_counts(tx)
+        _market(tx, registry, now)
     by_state = Gauge("scalar_jobs", "Jobs by state and tier.", ["state", "tier"], registry=registry)
     for state in JobState:
         for tier in Tier:
@@ -75,3 +94,55 @@ def _business(database: Database, *, listening: bool, now: datetime) -> Collecto
     Gauge("scalar_gpus_in_use", "GPUs assigned to runs.", registry=registry).set(sum(in_use.values()))
     Gauge("scalar_listening", "1 while the API hears Postgres' notifications.", registry=registry).set(listening)
     return registry
+
+
+def _market(tx: Transaction, registry: CollectorRegistry, now: datetime) -> None:
+    _orders(tx, registry, now)
+    instances = figures.live_instances_by_state(tx)
+    machines = Gauge("scalar_market_instances", "Live bought machines by state.", ["state"], registry=registry)
+    for state in InstanceState:
+        if state is not InstanceState.ENDED:
+            machines.labels(state).set(instances.get(state, 0))
+    ready = Gauge(
+        "scalar_market_ready_seconds",
+        "From asking for a machine until its node takes work: the median of 7 days.",
+        ["sku"],
+        registry=registry,
+    )
+    for sku, seconds in figures.ready_seconds(tx, now - _WEEK).items():
+        ready.labels(sku).set(seconds)
+    _standing(tx, registry)
+
+
+def _orders(tx: Transaction, registry: CollectorRegistry, now: datetime) -> None:
+    counts, dollars = figures.orders_by_state(tx), figures.dollars(tx)
+    by_state = Gauge("scalar_market_orders", "Orders by state.", ["state"], registry=registry)
+    for state in OrderState:
+        by_state.labels(state).set(counts.get(state, 0))
+    for name, meaning, amount in (
+        ("spent", "Dollars paid for what has filled, ever.", dollars.spent),
+        ("open", "Dollars that open purchases may yet cost at their limits.", dollars.open),
+        ("earned", "Dollars brought by sales, before the market's fees, ever.", dollars.earned),
+    ):
+        Gauge(f"scalar_market_{name}_dollars", meaning, registry=registry).set(float(amount))
+    filled = Gauge(
+        "scalar_market_fill_seconds",
+        "From sending an order (not one that stands) until it has filled: the median of 7 days.",
+        ["sku"],
+        registry=registry,
+    )
+    for sku, seconds in figures.fill_seconds(tx, now - _WEEK).items():
+        filled.labels(sku).set(seconds)
+
+
+def _standing(tx: Transaction, registry: CollectorRegistry) -> None:
+    """Whether anything may be bought. Without a reconciliation there is no figure, rather than a good one."""
+    stopped = Gauge("scalar_market_buying_stopped", "1 while the stop switch is on.", registry=registry)
+    stopped.set(market.controls(tx).buying_stopped_at is not None)
+    last = reconciliations.last(tx)
+    if last is None:
+        return
+    at = Gauge("scalar_market_reconciled_timestamp_seconds", "When the books were last compared.", registry=registry)
+    at.set(last["at"].timestamp())
+    agrees = Gauge("scalar_market_books_agree", "1 where the last comparison found nothing.", registry=registry)
+    agrees.set(last["agrees"])

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -106,6 +107,14 @@ class JobSubmission(_Body):
     tier: Tier
     priority: int = Field(default=0, ge=-100, le=100, description="Higher goes first within a tier.")
     max_runtime_seconds: int | None = Field(default=None, ge=1, le=30 * _DAY)
+    max_price_per_gpu_hour: Decimal | None = Field(
+        default=None,
+        gt=0,
+        max_digits=12,
+        decimal_places=6,
+        description="Dollars: no node is bought for this job while the market asks more; it waits for room."
+        " Left out: a `fast` job takes what the platform's limits allow, a `flex` one what is no dearer than usual.",
+    )
     retries: Retries | None = None
     labels: dict[LabelName, LabelValue] = Field(default={}, max_length=32)
 
@@ -133,6 +142,7 @@ class JobSubmission(_Body):
             tier=self.tier,
             priority=self.priority,
             max_runtime_seconds=self.max_runtime_seconds,
+            max_price_per_gpu_hour=self.max_price_per_gpu_hour,
             retries=RetryPolicy(max_attempts=self.retries.max_attempts, on=frozenset(self.retries.on))
             if self.retries
             else RetryPolicy(),
@@ -199,6 +209,7 @@ class JobDetail(JobView):
     args: list[str] | None
     env_names: list[str]
     max_runtime_seconds: int | None
+    max_price_per_gpu_hour: Decimal | None
     max_attempts: int
     gpu_seconds: float = Field(description="Of all its runs, metered so far.")
     runs: list[RunView] = Field(description="Oldest first.")
@@ -228,6 +239,7 @@ def detail_of(job: Job, runs: Sequence[JobRun], tasks: Sequence[Task], dagster_u
         args=job.spec.args,
         env_names=sorted(job.spec.env),
         max_runtime_seconds=job.spec.max_runtime_seconds,
+        max_price_per_gpu_hour=job.spec.max_price_per_gpu_hour,
         max_attempts=job.spec.retries.max_attempts,
         gpu_seconds=round(sum(view.gpu_seconds for view in views), 6),
         runs=views,

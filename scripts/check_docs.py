@@ -4,7 +4,7 @@
 - a `scalar …` command in a shell example parses: the command and each option exist
 - an endpoint (`POST /v1/…`) that is named exists in the API
 - a `make` target, a `SCALAR_…` setting and a path in backticks that look like ours exist
-- a JSON body given to `/v1/jobs` is one that the API would take
+- a JSON body given to `/v1/jobs` or `/v1/orders` is one that the API would take
 """
 
 import json
@@ -16,11 +16,14 @@ from pathlib import Path
 
 import typer.main
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from node_agent.settings import Settings as AgentSettings
+from scalar.market.settings import MarketSettings
 from scalar.settings import Settings
 from scalar_api.app import create_app
 from scalar_api.cli import app as cli
+from scalar_api.market_views import OrderBody
 from scalar_api.views import JobSubmission
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +54,9 @@ def faults_of(page: Path) -> Iterator[str]:
         if language in ("sh", "console", "bash"):
             yield from _commands(block)
         if language == "json" and '"resources"' in block:
-            yield from _body(block)
+            yield from _body(block, JobSubmission)
+        if language == "json" and '"side"' in block:
+            yield from _body(block, OrderBody)
 
 
 def _links(page: Path, text: str) -> Iterator[str]:
@@ -86,6 +91,7 @@ def _routes() -> list[APIRoute]:
 def _settings(text: str) -> Iterator[str]:
     known = _OWN_SETTINGS | {f"SCALAR_{name.upper()}" for name in Settings.model_fields}
     known |= {f"SCALAR_AGENT_{name.upper()}" for name in AgentSettings.model_fields}
+    known |= {f"SCALAR_MARKET_{name.upper()}" for name in MarketSettings.model_fields}
     for name in sorted(set(_SETTING.findall(text))):
         if name.rstrip("_") not in known and not name.endswith("_"):
             yield f"there is no setting {name}"
@@ -119,9 +125,9 @@ def _resolve(command, words: list[str]) -> None:  # type: ignore[no-untyped-def]
         command.make_context(command.name, words)
 
 
-def _body(block: str) -> Iterator[str]:
+def _body(block: str, kind: type[BaseModel]) -> Iterator[str]:
     try:
-        JobSubmission.model_validate(json.loads(block))
+        kind.model_validate(json.loads(block))
     except ValueError as error:
         yield f"a body is not valid: {str(error)[:300]}"
 

@@ -7,9 +7,10 @@ import sys
 from hashlib import sha256
 
 from sandbox.market import options
+from sandbox.market.opening import token_of
 from sandbox.market.server import serve
 from sandbox.market.settings import UnknownRule
-from sandbox.market.world import CUSTOMER, World, token_of
+from sandbox.market.world import CUSTOMER, World
 
 _TOKEN_VARIABLE = "SANDBOX_MARKET_TOKEN"  # noqa: S105 - its name, not its value
 

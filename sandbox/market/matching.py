@@ -79,9 +79,13 @@ def _crosses(order: LiveOrder, taker: Taker) -> bool:
 
 
 def _common(order: LiveOrder, left: Schedule, taker: Taker, rules: Rules, now: int) -> Schedule:
-    """What the newcomer can take of this one order; the minutes before now fall away, since it can't want them."""
+    """What the newcomer can take of this one order.
+
+    Minutes that have passed fall away by themselves, since no newcomer wants them: of a divisible order the rest
+    remains, and an indivisible one that has begun fits nobody any more.
+    """
     asked = order.asked
-    if asked.end <= left.start or asked.start >= left.end or order.deadline <= now:
+    if asked.end <= left.start or asked.start >= left.end:
         return EMPTY
     if rules.windows == "exact" and order.window(now) != (taker.want.start, taker.want.end):
         return EMPTY

@@ -15,7 +15,7 @@ from sandbox.market.resources import (
 )
 from sandbox.market.schedules import Schedule
 from sandbox.market.skus import Sku
-from sandbox.market.values import OpenWindow, OrderStatus, PriceLevel, Trade
+from sandbox.market.values import Fill, OpenWindow, OrderStatus, PriceLevel, Trade
 from sandbox.market.wire import average, dollars, spans
 from sandbox.market.world import World
 
@@ -194,7 +194,7 @@ def trade(one: Trade) -> dict[str, Any]:
     }
 
 
-def _fill(one: Any) -> dict[str, Any]:
+def _fill(one: Fill) -> dict[str, Any]:
     return {
         "contract": f"cont_{one.seq}",
         "filled_at": one.at,

@@ -38,7 +38,7 @@ class ServerRules:
     amount_sign: Literal["magnitude", "signed"] = _rule("magnitude", "whether amount_cents of a purchase is negative")
     cents: Literal["half_up", "half_even"] = _rule("half_up", "how exact micro-dollars are rounded to cents")
     transactions_per: Literal["fill", "order"] = _rule(
-        "fill", "one transaction for each fill, or one for the whole order"
+        "fill", "one transaction for each fill, or one for all that an order fills at a moment"
     )
     fills_window: Literal["within", "overlap", "exact"] = _rule(
         "within", "which public fills are for a window: delivered within it, partly in it, or exactly then"

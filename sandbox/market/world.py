@@ -5,17 +5,12 @@ order of time; then it is the caller's; then all that changed is committed, and 
 sandbox that is killed has lost nothing that it has told.
 """
 
-import fcntl
 import logging
-import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
-from pathlib import Path
-from typing import IO
 
 from sandbox.market.automation import Automation
 from sandbox.market.clock import Anchor, Clock
@@ -23,8 +18,8 @@ from sandbox.market.desk import Desk
 from sandbox.market.faults import Faults
 from sandbox.market.fleet import Fleet
 from sandbox.market.machines import AgentMachines, Machines, NoMachines
+from sandbox.market.opening import only_one, price_sources
 from sandbox.market.options import Options
-from sandbox.market.prices import PriceProcess, PriceSource, recorded
 from sandbox.market.resources import (
     PUBLIC_OWNER,
     PUBLIC_WORKSPACE,
@@ -59,7 +54,7 @@ class World:
         options.data.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._closing = threading.Event()
-        self._only = _only_one(options.data / "lock")
+        self._only = only_one(options.data / "lock")
         self._store = Store(options.data / "market.sqlite3")
         engine_rules, given = read(options.rules, options.rule)
         self.engine = self._store.load(engine_rules)
@@ -186,7 +181,7 @@ class World:
         while not self._closing.wait(_PULSE_SECONDS):
             try:
                 self._beat()
-            except Exception:
+            except Exception:  # noqa: BLE001 - the next beat may well do
                 _log.exception("the market's own turn broke")
 
     def _beat(self) -> None:
@@ -278,48 +273,9 @@ class World:
         self.traders = Traders(
             engine=engine,
             skus=self.skus,
-            prices=prices(self.skus, options),
+            prices=price_sources(self.skus, options),
             state=shelves.traders,
             seed=options.seed,
             tick=options.tick,
             enabled=options.traders,
         )
-
-
-def prices(skus: dict[str, Sku], options: Options) -> dict[str, PriceSource]:
-    """Raises: ValueError for a CSV of no SKU, or without prices."""
-    given = {name.lower(): path for name, path in options.prices}
-    found: dict[str, PriceSource] = {}
-    for sku in skus.values():
-        named = {sku.id.lower(), sku.alias.lower(), sku.accelerator.lower()} & given.keys()
-        if named:
-            found[sku.id] = recorded(given.pop(named.pop()))
-        else:
-            found[sku.id] = PriceProcess(seed=f"{options.seed}:{sku.id}", level=sku.dollars_per_gpu_hour)
-    if given:
-        raise ValueError(f"prices of no SKU that is traded here: {', '.join(given)}")
-    return found
-
-
-def token_of(path: Path) -> str:
-    """The customer's token; made, for the owner of the file alone, where there is none yet. Raises: OSError."""
-    with suppress(FileNotFoundError):
-        return path.read_text().strip()
-    secret = "sk_live_" + new_id("x")[2:] + new_id("x")[2:]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(secret + "\n")
-    shutil.move(part, path)
-    return secret
-
-
-def _only_one(path: Path) -> IO[str]:
-    """Held as long as the process lives. Raises: OSError where another has it."""
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise OSError(f"another sandbox market runs on {path.parent}") from error
-    return file

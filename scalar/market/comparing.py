@@ -4,6 +4,7 @@ What moves while it reads is no difference: where something is found, both sides
 Only what stays is a finding. An answer that is missing or malformed raises: nothing is concluded from it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from scalar.market.answers import Balances, MarketOrder, Pool
 from scalar.market.answers import Instance as MarketInstance
 from scalar.market.boarding import board
 from scalar.market.desk import Desk
+from scalar.market.errors import MarketAnswerMalformed, MarketNotFound
 from scalar.market.model import Instance, InstanceState, Order, Rectangle, Seat
 from scalar.market.reconciling import (
     Charge,
@@ -83,6 +85,7 @@ def _compare(desk: Desk, compared_to: str | None) -> tuple[list[Finding], dict[s
     theirs = _read_theirs(desk, now - _LOOK_BACK - _CLOCKS_DIFFER_BY)
     with desk.transact() as tx:
         ours = _read_ours(tx, compared_to, now)
+    _refuse_incomplete(desk, ours, theirs, now - _LOOK_BACK)
     live = {each.id: each.name for each in theirs.machines if not each.status.ended}
     findings = [
         *compare_orders(ours.orders, {o.id: o.status for o in theirs.orders}, since=now - _LOOK_BACK),
@@ -116,6 +119,20 @@ def _read_theirs(desk: Desk, since: datetime) -> _Theirs:
     with desk.transact() as tx:
         statement.keep(tx, lines, desk.clock())
     return read
+
+
+def _refuse_incomplete(desk: Desk, ours: _Ours, theirs: _Theirs, since: datetime) -> None:
+    """A list that lacks what the market has, when it is asked for by its id, is not to be believed in anything else."""
+    orders = {order.market_id for order in ours.orders if order.sent_at is not None and order.sent_at > since}
+    live = {each.market_id for each in ours.live}
+    for missing, ask in (
+        (orders - {order.id for order in theirs.orders}, desk.market.order),
+        (live - {each.id for each in theirs.machines}, desk.market.instance),
+    ):
+        for market_id in sorted(each for each in missing if each is not None):
+            with suppress(MarketNotFound):
+                ask(market_id)
+                raise MarketAnswerMalformed(f"a list of the market's lacks {market_id}, which it has")
 
 
 def _read_ours(tx: Transaction, compared_to: str | None, now: datetime) -> _Ours:

@@ -29,8 +29,8 @@ def set_aside(tx: Transaction, request: OrderRequest) -> list[str]:
     idle = idle_nodes(tx, request.sku, window.start)
     if len(idle) < needed:
         raise Conflict(
-            f"{needed} machine(s) of this kind would have to stop for it, and {len(idle)} are idle. Sell fewer nodes, or"
-            " wait until their jobs have ended."
+            f"{needed} machine(s) of this kind would have to stop for it, and {len(idle)} are idle."
+            " Sell fewer nodes, or wait until their jobs have ended."
         )
     return idle[:needed]
 

@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 the job failed without a code of its own, 2 the command li
 
 import typer
 
-from scalar_api.cli import admin, jobs, nodes, up
+from scalar_api.cli import admin, capacity, jobs, market, nodes, orders, up
 
 app = typer.Typer(
     name="scalar",
@@ -25,4 +25,7 @@ The API and the key are found in `SCALAR_API_URL` and `SCALAR_API_KEY`, or else 
 up.register(app)
 jobs.register(app)
 nodes.register(app)
+capacity.register(app)
 app.add_typer(admin.app, name="admin")
+app.add_typer(market.app, name="market")
+app.add_typer(orders.app, name="orders")

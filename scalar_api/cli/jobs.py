@@ -37,6 +37,9 @@ def submit(
     tier: Annotated[str, typer.Option(help="`fast` starts as soon as it can, `flex` goes behind.")] = "fast",
     priority: Annotated[int, typer.Option(help="-100 to 100; higher goes first within a tier.")] = 0,
     max_runtime: Annotated[str | None, typer.Option(help="Stop it after so long: `90s`, `30m`, `12h`, `2d`.")] = None,
+    max_price: Annotated[
+        str | None, typer.Option(help="Dollars per GPU-hour: buy no node for it above that, such as `2.50`.")
+    ] = None,
     max_attempts: Annotated[int, typer.Option(help="Tries in all, if it fails.", min=1, max=10)] = 1,
     retry_on: Annotated[
         list[str] | None, typer.Option(help="`error`, `out_of_memory`, `timeout`; can be repeated.")
@@ -60,6 +63,7 @@ def submit(
         "tier": tier,
         "priority": priority,
         "max_runtime_seconds": _seconds(max_runtime) if max_runtime else None,
+        "max_price_per_gpu_hour": max_price,
         "retries": {"max_attempts": max_attempts, **({"on": retry_on} if retry_on else {})},
         "env": dict(_variable(each) for each in env or ()),
         "labels": dict(_pair(each, "--label") for each in label or ()),

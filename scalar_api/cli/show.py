@@ -25,6 +25,14 @@ _COLOURS = {
     "cancelled": "magenta",
     "ready": "green",
     "draining": "yellow",
+    "proposed": "yellow",
+    "intended": "cyan",
+    "pending": "cyan",
+    "standing": "blue",
+    "partially_filled": "blue",
+    "filled": "green",
+    "rejected": "red",
+    "withdrawn": "magenta",
 }
 
 
@@ -47,13 +55,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) 
     console.print(grid)
 
 
-def facts(pairs: Iterable[tuple[str, Any]]) -> None:
+def facts(pairs: Iterable[tuple[str, Any]], *, to: Console = console) -> None:
     """One `name  value` a line; what is None is left out."""
     grid = Table.grid(padding=(0, 2))
     for name, value in pairs:
         if value is not None:
             grid.add_row(f"[bold]{name}[/bold]", str(value))
-    console.print(grid)
+    to.print(grid)
 
 
 def state(name: str) -> str:

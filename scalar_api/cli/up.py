@@ -16,6 +16,7 @@ from rich.markup import escape
 from scalar.errors import ScalarError
 from scalar_api.up.errors import UpError
 from scalar_api.up.platform import Options, Platform, Step
+from scalar_api.up.purchase import watch_purchase
 from scalar_api.up.sample import SampleResult, run_sample, runtime_of
 
 _console = Console(highlight=False)
@@ -29,7 +30,10 @@ def up(
     data: Annotated[Path, typer.Option(help="Where everything is kept.", envvar="SCALAR_DATA")] = Path(".scalar"),
     api_port: Annotated[int, typer.Option(help="Port of the API.")] = 8000,
     dagster_port: Annotated[int, typer.Option(help="Port of Dagster's webserver.")] = 3000,
-    gpus: Annotated[int, typer.Option(help="GPUs that this machine's node declares.", min=1, max=64)] = 8,
+    market: Annotated[
+        bool, typer.Option(help="Buy nodes on a sandbox market; without it, this machine is the only node.")
+    ] = True,
+    gpus: Annotated[int, typer.Option(help="GPUs that a node without a market declares.", min=1, max=64)] = 8,
     database_url: Annotated[
         str | None, typer.Option(help="A Postgres of your own, instead of the embedded one.", envvar="SCALAR_UP_DB")
     ] = None,
@@ -37,7 +41,10 @@ def up(
     sample: Annotated[bool, typer.Option(help="Run a sample job once everything is up.")] = True,
     once: Annotated[bool, typer.Option("--once", help="Stop after the sample job, with its outcome.")] = False,
 ) -> None:
-    """Start the whole platform here: Postgres, the API, Dagster, one node. Ctrl-C stops it; the data stays."""
+    """Start the whole platform here: Postgres, the API, Dagster, a sandbox market, and the node that it buys there.
+
+    Ctrl-C stops it; the data stays.
+    """
     stop = _stop_signals()
     options = Options(
         data=data,
@@ -46,12 +53,14 @@ def up(
         gpus=gpus,
         database_url=database_url,
         runtime=runtime,
+        market=market,
     )
-    platform = Platform(options, _progress(), _restarted)
+    progress = _progress()
+    platform = Platform(options, progress, _restarted)
     code = 0
     try:
         platform.start()
-        node = runtime_of(platform)
+        node = watch_purchase(platform, progress) if market else runtime_of(platform)
         _say_runtime(node)
         if sample or once:
             _sample(platform, docker=node["runtime"] == "docker")
@@ -137,6 +146,7 @@ def _summary(result: SampleResult) -> str:
         f"\n  waited   {result.waited_seconds:.2f} s   from submission to the container's start"
         f"\n  ran      {result.ran_seconds:.2f} s"
         f"\n  metered  {result.gpu_seconds:.2f} GPU seconds"
+        + (f"\n  node     bought for {result.price_paid}" if result.price_paid else "")
         + (f"\n  Dagster  {result.dagster_url}" if result.dagster_url else "")
     )
 
@@ -150,7 +160,7 @@ def _where_to_look(platform: Platform) -> None:
         f"\n  Dagster    {platform.dagster_url}"
         f"\n  logs       {platform.folder.logs}/"
         f"\n  a job      {shown} submit --follow busybox:1.37 -- echo hello"
-        f"\n  jobs       {shown} ps",
+        f"\n  jobs       {shown} ps" + (f"\n  market     {shown} market status" if platform.options.market else ""),
         soft_wrap=True,
     )
 

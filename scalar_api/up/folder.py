@@ -45,13 +45,17 @@ class DataFolder:
         return self.root / "agent"
 
     @property
+    def market(self) -> Path:
+        return self.root / "market"
+
+    @property
     def credentials_file(self) -> Path:
         return self.root / "credentials.json"
 
     def open(self) -> None:
         """Make what is missing and keep everybody else out. Raises: `UpError`."""
         try:
-            for folder in (self.root, self.dagster_home, self.logs, self.agent):
+            for folder in (self.root, self.dagster_home, self.logs, self.agent, self.market):
                 folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.root / "lock").open("a+")
         except OSError as error:

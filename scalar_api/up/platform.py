@@ -1,8 +1,9 @@
 """What the platform on one machine consists of, and in which order it starts and stops.
 
-    Postgres ─► migrations ─► keys ─► code server ─► API, webserver, daemon ─► node agent
+    Postgres ─► migrations ─► keys ─► code server ─► API, webserver, daemon ─► market | node agent
 
-It stops the other way round: first what would start jobs, then the agent, whose last reports the API still takes.
+With the sandbox market there is no node at first: the platform buys one, and the market starts its agent. It stops the
+other way round: first what would start jobs, then the agents, whose last reports the API still takes.
 """
 
 import os
@@ -36,6 +37,8 @@ class Options:
     gpu_type: str = "declared"
     database_url: str | None = None
     """None: the embedded server."""
+    market: bool = False
+    """Buy nodes on a sandbox market; else this machine is a node."""
     nudge: bool = True
     runtime: str = "auto"
     node_name: str = "local"
@@ -64,6 +67,11 @@ class Platform:
         self._postgres: EmbeddedPostgres | None = None
         self._credentials: Credentials | None = None
         self._database_url = ""
+        self._market_port = 0
+
+    @property
+    def market_url(self) -> str:
+        return f"http://127.0.0.1:{self._market_port}"
 
     @property
     def api_url(self) -> str:
@@ -88,12 +96,14 @@ class Platform:
         refuse_taken(self.options.api_port, "the API", "--api-port")
         refuse_taken(self.options.dagster_port, "Dagster's webserver", "--dagster-port")
         self.folder.open()
+        self._market_port = free_port()
         self._start_postgres()
         token = self._prepare_database()
         code_port = free_port()
         self._write_dagster_home(code_port)
         self._start([self._code_server(code_port), self._api()])
-        self._start([self._webserver(), self._daemon(), self._agent(token)])
+        node = self._market() if self.options.market else self._agent(token)
+        self._start([self._webserver(), self._daemon(), node])
 
     def stop(self) -> None:
         """Everything that was started; first what would start jobs, then the newest first."""
@@ -186,6 +196,17 @@ class Platform:
         argv = [sys.executable, "-m", "node_agent"]
         return Service(name="node-agent", argv=argv, env=env, ready=self._node_has_joined, stop_within=25)
 
+    def _market(self) -> Service:
+        folder = self.folder.market
+        argv = [sys.executable, "-m", "sandbox.market", "--data", str(folder), "--port", str(self._market_port)]
+        return Service(
+            name="market",
+            argv=[*argv, "--machine-runtime", self.options.runtime],
+            env={**_inherited(), **(self.options.extra_env or {})},
+            ready=lambda: _ok(f"{self.market_url}/sandbox/clock"),
+            stop_within=30,
+        )
+
     def _node_has_joined(self) -> bool:
         headers = {"Authorization": f"Bearer {self.credentials.operator_key}"}
         try:
@@ -199,7 +220,18 @@ class Platform:
             **_inherited(),
             "SCALAR_DATABASE_URL": self._database_url,
             "SCALAR_DAGSTER_PUBLIC_URL": self.dagster_url,
+            **(self._market_env() if self.options.market else {}),
             **(self.options.extra_env or {}),
+        }
+
+    def _market_env(self) -> dict[str, str]:
+        """It is play money, so plans are carried out; and a machine of it may run jobs as plain processes."""
+        return {
+            "SCALAR_MARKET_URL": self.market_url,
+            "SCALAR_MARKET_TOKEN_FILE": str(self.folder.market / "token"),
+            "SCALAR_MARKET_AGENT_API_URL": self.api_url,
+            "SCALAR_MARKET_PROCESS_RUNTIME": "true",
+            "SCALAR_MARKET_DRY_RUN": "false",
         }
 
     def _dagster_env(self) -> dict[str, str]:

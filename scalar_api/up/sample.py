@@ -12,6 +12,7 @@ import httpx
 from scalar_api.cli.client import Client
 from scalar_api.up.errors import UpError
 from scalar_api.up.platform import Platform
+from scalar_api.up.purchase import block_of
 
 _SCRIPT = """echo "Hello from $(hostname), run $SCALAR_RUN_ID on GPU $SCALAR_GPU_INDICES"
 for i in 1 2 3; do echo "step $i of 3"; sleep 1; done
@@ -28,6 +29,8 @@ class SampleResult:
     ran_seconds: float
     gpu_seconds: float
     dagster_url: str | None
+    price_paid: str | None
+    """Of the block that its node was bought with."""
 
 
 def run_sample(platform: Platform, *, docker: bool, write: Callable[[str], None]) -> SampleResult:
@@ -47,7 +50,7 @@ def run_sample(platform: Platform, *, docker: bool, write: Callable[[str], None]
         if event == "log":
             for line in str(data["text"]).splitlines():
                 write(line)
-    return _result(client, job["id"])
+    return _result(client, job["id"], platform)
 
 
 def runtime_of(platform: Platform) -> dict[str, Any]:
@@ -97,7 +100,7 @@ def _engine() -> httpx.Client:
     return httpx.Client(base_url=host.replace("tcp://", "http://"), timeout=10)
 
 
-def _result(client: Client, job_id: str) -> SampleResult:
+def _result(client: Client, job_id: str, platform: Platform) -> SampleResult:
     job = client.get(f"/v1/jobs/{job_id}")
     if job["state"] != "succeeded":
         said = client.get(f"/v1/jobs/{job_id}/explanation")
@@ -112,4 +115,12 @@ def _result(client: Client, job_id: str) -> SampleResult:
         ran_seconds=(ended - started).total_seconds(),
         gpu_seconds=job["gpu_seconds"],
         dagster_url=run["dagster_url"],
+        price_paid=_price_paid(platform, run) if platform.options.market else None,
     )
+
+
+def _price_paid(platform: Platform, run: dict[str, Any]) -> str:
+    block = block_of(platform, run["node"])
+    if block is None:
+        raise UpError("The sample job ran on a node that was not bought.")
+    return f"${float(block['price']):.2f} per node-hour with {block['order_id']}"

@@ -21,11 +21,16 @@ from scalar.capacity.placing import run_pass
 from scalar.database import Database
 from scalar.jobs import life, store
 from scalar.jobs.model import JobRun
+from scalar.market.desk import Desk
+from scalar.market.settings import MarketSettings
+from scalar.market.sfcompute import SfCompute
 from scalar.settings import Settings
 from scalar_api.app import create_app
 from tests.api.calls import NodeAgent, a_body
+from tests.api.trading import Trading
 from tests.conftest import in_database
 from tests.made_up import a_key, facts
+from tests.sandbox_process import SandboxMarket
 
 _numbers = itertools.count(1)
 
@@ -89,9 +94,10 @@ class Api:
 
 
 @contextmanager
-def serving(database_url: str, **options: Any) -> Iterator[str]:
-    """The URL of a server over this database."""
-    app = create_app(Settings(_env_file=None, database_url=database_url, dagster_url=None, **options))
+def serving(database_url: str, market: MarketSettings | None = None, **options: Any) -> Iterator[str]:
+    """The URL of a server over this database; it has no market unless it is given one."""
+    settings = Settings(_env_file=None, database_url=database_url, dagster_url=None, **options)
+    app = create_app(settings, market or MarketSettings(_env_file=None, url=None))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1))
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="api under test")
@@ -104,8 +110,8 @@ def serving(database_url: str, **options: Any) -> Iterator[str]:
 
 
 @contextmanager
-def an_api(database_url: str) -> Iterator[Api]:
-    with Database(database_url) as database, serving(database_url) as url, ExitStack() as open_:
+def an_api(database_url: str, market: MarketSettings | None = None) -> Iterator[Api]:
+    with Database(database_url) as database, serving(database_url, market) as url, ExitStack() as open_:
         yield Api(url, database_url, database, open_)
 
 
@@ -136,3 +142,28 @@ def customer(api: Api) -> httpx.Client:
 def node(api: Api) -> NodeAgent:
     """A node of eight GPUs."""
     return api.node()
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxMarket]:
+    """A market in real time, with traders and without machines; each test has a pool of its own there."""
+    with SandboxMarket(tmp_path_factory.mktemp("market") / "data", clock="real", start=None) as market:
+        yield market
+
+
+@pytest.fixture
+def trading(database_url: str, sandbox: SandboxMarket) -> Iterator[Trading]:
+    """A server with a market."""
+    sandbox.no_faults()
+    settings = MarketSettings(
+        _env_file=None, url=sandbox.url, token_file=sandbox.token_file, pool=f"pool-{next(_numbers)}"
+    )
+    with an_api(database_url, settings) as api, SfCompute(sandbox.url, settings.read_token) as market:
+        desk = Desk(
+            market=market,
+            settings=settings,
+            transact=api.database.transaction,
+            clock=lambda: datetime.now(UTC),
+        )
+        yield Trading(api, desk, sandbox)
+    sandbox.no_faults()

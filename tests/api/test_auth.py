@@ -1,5 +1,6 @@
 """Who may ask what."""
 
+import re
 from datetime import UTC, datetime
 
 import httpx
@@ -19,8 +20,28 @@ _OF_A_JOB = [
     ("POST", "/v1/jobs/{}/requeue"),
 ]
 _OF_CUSTOMERS = [("POST", "/v1/jobs")]
-_OF_PEOPLE = [("GET", "/v1/jobs"), ("GET", "/v1/nodes"), *_OF_A_JOB]
+_OF_CAPACITY = [
+    ("GET", "/v1/capacity"),
+    ("GET", "/v1/reservations"),
+    ("POST", "/v1/reservations"),
+    ("DELETE", "/v1/reservations/{}"),
+]
+_OF_PEOPLE = [("GET", "/v1/jobs"), ("GET", "/v1/nodes"), *_OF_A_JOB, *_OF_CAPACITY]
+_OF_THE_MARKET = [
+    ("POST", "/v1/orders"),
+    ("GET", "/v1/orders"),
+    ("GET", "/v1/orders/{}"),
+    ("POST", "/v1/orders/{}/approve"),
+    ("POST", "/v1/orders/{}/cancel"),
+    ("GET", "/v1/blocks"),
+    ("GET", "/v1/market/quote"),
+    ("GET", "/v1/market/prices"),
+    ("GET", "/v1/market/status"),
+    ("POST", "/v1/market/stop"),
+    ("POST", "/v1/market/resume"),
+]
 _OF_OPERATORS = [
+    *_OF_THE_MARKET,
     ("POST", "/v1/join-tokens"),
     ("POST", "/v1/nodes/{}/drain"),
     ("POST", "/v1/nodes/{}/resume"),
@@ -136,9 +157,11 @@ def test_an_operator_sees_and_cancels_everybody_jobs(shared_api: Api) -> None:
 
 def test_every_route_is_in_one_of_these_lists(shared_api: Api) -> None:
     paths = shared_api.client().get("/openapi.json").json()["paths"]
-    there = {(method.upper(), path) for path, methods in paths.items() for method in methods if path.startswith("/v1")}
-    known = {
-        (method, path.split("?")[0].replace("{}", "{node_id}" if "/nodes/" in path else "{job_id}"))
-        for method, path in _ALL
+    there = {
+        (method.upper(), re.sub(r"\{\w+\}", "{}", path))
+        for path, methods in paths.items()
+        for method in methods
+        if path.startswith("/v1")
     }
+    known = {(method, path.split("?")[0]) for method, path in _ALL}
     assert there == known | {("POST", "/v1/nodes/join")}

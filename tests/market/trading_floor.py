@@ -94,11 +94,11 @@ class Floor:
 
     def market_orders(self) -> list[dict[str, Any]]:
         """All of ours, as the market has them."""
-        return list(self.sandbox.preview("GET", "/orders?limit=200")["data"])
+        return list(self.sandbox.behind("/orders?limit=200")["data"])
 
     def machines(self) -> list[dict[str, Any]]:
         """Those that run or will, as the market has them."""
-        rows = self.sandbox.preview("GET", "/instances?limit=200&include=cloud_init_user_data")["data"]
+        rows = self.sandbox.behind("/instances?limit=200&include=cloud_init_user_data")["data"]
         return [row for row in rows if row["status"] in ("running", "awaiting_allocation")]
 
     def boot_agents(self, **changes: Any) -> list[str]:

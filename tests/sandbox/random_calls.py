@@ -11,7 +11,7 @@ from sandbox.market.rules import MINUTE, Rules
 from sandbox.market.schedules import Schedule
 from sandbox.market.values import NewOrder, Outcome, Side
 from tests.sandbox.naive_market import NaiveMarket
-from tests.sandbox.traders import H100, T, an_order, between
+from tests.sandbox.traders import H100, T, an_order, at, between
 
 NODES, MINUTES, CASH = 6, 10, 150
 TRADERS = ("provider", "ann", "bob")
@@ -79,9 +79,11 @@ def opened(rules: Rules) -> tuple[Engine, NaiveMarket]:
     for trader in TRADERS:
         engine.open_account(trader, cash=CASH, originating=trader == "provider", now=T)
         engine.open_pool(trader, trader)
+    # Ann owns some of it from the start, so that there are resales, and meetings of one's own orders, early on.
     engine.grant("provider", H100, between(0, MINUTES, NODES))
+    engine.transfer("provider", "ann", H100, at(0), at(MINUTES), 2)
     owned = {trader: Counter() for trader in TRADERS}
-    owned["provider"] = minutes(between(0, MINUTES, NODES))
+    owned["provider"], owned["ann"] = minutes(between(0, MINUTES, NODES - 2)), minutes(between(0, MINUTES, 2))
     return engine, NaiveMarket(rules=rules, cash=Counter(dict.fromkeys(TRADERS, CASH)), owned=owned)
 
 

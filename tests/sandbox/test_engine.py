@@ -268,6 +268,15 @@ def test_or_its_resting_order_gives_way():
     assert market.account("bob").reserved == 0
 
 
+def test_but_not_for_a_newcomer_that_comes_to_nothing():
+    market = a_market(self_trade="cancel_resting")
+    market.transfer("provider", "bob", H100, at(0), at(60), 1)
+    resting(market, a_bid("own", "bob", limit=90, standing=True))
+    outcome = market.submit(an_ask("resale", "bob", limit=80), T)
+    assert outcome.cancelled == ()
+    assert market.order("own").status is OrderStatus.STANDING
+
+
 # Time
 
 

@@ -55,10 +55,10 @@ def doorman() -> Iterator[Doorman]:
     doorman.close()
 
 
-@pytest.fixture
-def market(tmp_path: Path) -> Iterator[SandboxMarket]:
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxMarket]:
     with SandboxMarket(
-        tmp_path / "m",
+        tmp_path_factory.mktemp("machines"),
         machines="agent",
         machine_runtime="process",
         machine_cpus=3,

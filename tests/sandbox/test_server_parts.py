@@ -1,5 +1,6 @@
 """The server's parts that need no server: prices, rules, clocks, pages, numbers."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from sandbox.market import options, settings
 from sandbox.market.clock import Anchor, Clock
-from sandbox.market.faults import Fault, Faults
+from sandbox.market.faults import MEANINGS, Fault, Faults
 from sandbox.market.paging import PageQuery, page
 from sandbox.market.prices import HOUR, PriceProcess, recorded
 from sandbox.market.refusals import Refusal
@@ -181,3 +182,11 @@ def test_faults_are_counted_end_and_are_drawn_from_the_seed() -> None:
     assert drawn == hits("a") != hits("b")
     assert not any(drawn[100:])
     assert 20 < sum(drawn) < 80
+
+
+def test_the_docs_tell_every_fault_in_the_servers_own_words() -> None:
+    text = (Path(options.__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    for kind, meaning in MEANINGS.items():
+        assert f"| `{kind}` | {meaning} |" in text
+    named = set(re.findall(r"`([a-z_]+)(?:=\w+)?`", text.partition("## Rules")[2].partition("## Faults")[0]))
+    assert named <= {row["name"] for row in settings.explained(Rules(), ServerRules())} | {"pending"}

@@ -1,0 +1,142 @@
+"""A plan, made: reads the situation, asks the market what it must know of it, decides, and records it all.
+
+1. read     the situation, in one short transaction that no execution of a plan can overlap
+2. ask      the market, about what the policy wants to know; no transaction is open
+3. decide   purely
+4. write    the plan, with all that it was decided from; earlier ones that nobody executed are superseded
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from scalar.capacity import reservations_store
+from scalar.capacity.model import Obstacle
+from scalar.database import Lock, Transaction, lock
+from scalar.jobs import store as jobs
+from scalar.jobs.model import Job
+from scalar.market import catalogue, seats
+from scalar.market import store as market
+from scalar.market.answers import Quoted
+from scalar.market.desk import Desk
+from scalar.market.model import Order, Side
+from scalar.planning import reactive, store
+from scalar.planning.model import Kind, OpenOrder, Plan, Policy, Promise, Question, Quote, Situation, WaitingJob, Wish
+
+BUY_FOR = frozenset({Obstacle.NO_NODES, Obstacle.NO_SUCH_NODE, Obstacle.BUSY, Obstacle.BLOCK_ENDS})
+"""More nodes would help against these."""
+_MOST_JOBS = 1000
+"""Of the queue, most urgent first: what a plan looks at is kept with it."""
+_WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    id: str
+    plan: Plan
+    situation: Situation
+
+
+def make_plan(desk: Desk, policy: Policy) -> Planned:
+    """Raises: `MarketError`, and then there is no plan: nothing is concluded from an answer that did not come."""
+    with desk.transact() as tx:
+        # Nobody executes a plan meanwhile: what it has ordered is either all seen here or none of it.
+        lock(tx, Lock.MARKET_ORDERS)
+        seen, follows = situation(tx, desk.clock()), store.last_executed(tx)
+    if not seen.kinds:
+        catalogue.learn(desk)
+        with desk.transact() as tx:
+            seen = replace(seen, kinds=kinds(tx, seen.now))
+    quotes = tuple(_ask(desk, question) for question in reactive.questions(seen, policy))
+    decided_from = replace(seen, quotes=quotes)
+    plan = reactive.plan(decided_from, policy)
+    with desk.transact() as tx:
+        inputs = store.Inputs(situation=decided_from, policy=policy)
+        dry_run = desk.settings.dry_run
+        plan_id = store.insert_plan(tx, plan, inputs, policy=reactive.NAME, follows=follows, dry_run=dry_run)
+        store.supersede_others(tx, plan_id)
+    return Planned(id=plan_id, plan=plan, situation=decided_from)
+
+
+def situation(tx: Transaction, now: datetime) -> Situation:
+    """All but the quotes."""
+    queue = [_waiting(job) for job in jobs.queue(tx, now) if _wants_room(job)]
+    return Situation(
+        now=now,
+        kinds=kinds(tx, now),
+        queue=tuple(queue[:_MOST_JOBS]),
+        nodes=tuple(store.fleet(tx, now)),
+        machines=tuple(store.machines(tx)),
+        seats=tuple(seats.free_seats(tx, now)),
+        orders_of={block.id: block.order_id for block in market.blocks(tx, ending_after=now)},
+        open_orders=tuple(_open(tx, order) for order in market.open_orders(tx)),
+        claims=tuple(store.claims(tx, now)),
+        promises=tuple(
+            Promise(gpu_type=each.gpu_type, gpus=each.gpus, start=each.start, end=each.end)
+            for each in reservations_store.held(tx, now)
+        ),
+    )
+
+
+def kinds(tx: Transaction, now: datetime) -> tuple[Kind, ...]:
+    sizes = store.sizes(tx)
+    unseen = (None, None)
+    return tuple(
+        Kind(
+            sku=sku,
+            usual_price=market.usual_price(tx, sku.id, now - _WEEK),
+            cpus=sizes.get(sku.id, unseen)[0],
+            memory_bytes=sizes.get(sku.id, unseen)[1],
+        )
+        for sku in market.skus(tx)
+    )
+
+
+def decide_again(stored: store.StoredPlan) -> Plan:
+    """What the policy makes of the same situation: the same plan, unless the policy is another since."""
+    return reactive.plan(stored.inputs.situation, stored.inputs.policy)
+
+
+def _ask(desk: Desk, question: Question) -> Quote:
+    window = question.window
+    preview = desk.market.preview_order(
+        side=question.side,
+        requirements={"id": [question.sku]},
+        start=window.start,
+        seconds=int((window.end - window.start).total_seconds()),
+        nodes=window.nodes,
+        pool=desk.pool() if question.side is Side.SELL else None,
+    )
+    return Quote(question=question, price=preview.price if isinstance(preview, Quoted) else None)
+
+
+def _wants_room(job: Job) -> bool:
+    return job.waiting is not None and job.waiting.get("obstacle") in BUY_FOR
+
+
+def _waiting(job: Job) -> WaitingJob:
+    spec = job.spec
+    wanted = spec.requirements
+    return WaitingJob(
+        id=job.id,
+        gpus=wanted.gpus,
+        nodes=wanted.nodes,
+        gpu_type=wanted.gpu_type,
+        cpus=wanted.cpus,
+        memory_bytes=wanted.memory_bytes,
+        max_runtime_seconds=spec.max_runtime_seconds,
+        wish=Wish(tier=spec.tier, price_limit=spec.max_price_per_gpu_hour),
+    )
+
+
+def _open(tx: Transaction, order: Order) -> OpenOrder:
+    """What of it may still fill: whole nodes, rounded up."""
+    request = order.request
+    window = request.window
+    filled = sum(fill.node_minutes for fill in market.fills(tx, order.id))
+    minutes = window.node_minutes // window.nodes
+    return OpenOrder(
+        id=order.id,
+        side=request.side,
+        sku=request.sku,
+        window=replace(window, nodes=window.nodes - filled // minutes),
+    )
