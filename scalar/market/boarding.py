@@ -15,7 +15,7 @@ from scalar.market import instances, machines
 from scalar.market.answers import Instance as MarketInstance
 from scalar.market.answers import InstanceStatus
 from scalar.market.desk import Desk
-from scalar.market.errors import MarketError, MarketNotFound
+from scalar.market.errors import MarketAnswerMalformed, MarketError, MarketNotFound
 from scalar.market.model import Instance, InstanceState
 from scalar.market.user_data import cloud_config
 
@@ -67,9 +67,16 @@ def _ask_for(desk: Desk, instance: Instance, done: Boarded, *, again: bool) -> N
 
 
 def _earlier(desk: Desk, instance: Instance) -> MarketInstance | None:
-    """A call that creates a machine has no idempotency key: what it may have made is found by its tag."""
-    tagged = desk.market.instances(pool=desk.pool(), tags={TAG: instance.id})
-    return next((each for each in tagged if not each.status.ended), None)
+    """A call that creates a machine has no idempotency key: what it may have made is found by its tag.
+
+    Among all machines of the pool: a list that lacks one that we know proves nothing.
+    """
+    there = list(desk.market.instances(pool=desk.pool()))
+    with desk.transact() as tx:
+        known = {each.market_id for each in instances.live_instances(tx) if each.market_id is not None}
+    if not known <= {each.id for each in there}:
+        raise MarketAnswerMalformed("the list of machines lacks some that we know")
+    return next((each for each in there if each.tags.get(TAG) == instance.id and not each.status.ended), None)
 
 
 def _create(desk: Desk, instance: Instance) -> MarketInstance:

@@ -79,9 +79,14 @@ def place(
 
 
 def approve(tx: Transaction, order_id: str, *, actor: str, caps: Caps, now: datetime) -> Order:
-    """An operator lets it go out; every other guard still holds. Raises: `NotFound`, `IllegalMove`, `SpendRefused`."""
+    """An operator lets it go out; every other guard still holds. Repeats are no-ops.
+
+    Raises: `NotFound`, `IllegalMove`, `SpendRefused`.
+    """
     lock(tx, Lock.MARKET_ORDERS)
     order = existing(store.order(tx, order_id, for_update=True))
+    if order.state is OrderState.INTENDED:
+        return order
     if order.state is OrderState.PROPOSED:
         _judge_again(tx, order, caps, now)
     store.move_order(tx, order_id, OrderState.INTENDED, now, approved_by=actor)

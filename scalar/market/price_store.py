@@ -1,17 +1,14 @@
 """SQL of price history: one statement a function."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from decimal import Decimal
 
 from psycopg.types.json import Jsonb
 
 from scalar.database import Transaction
-
-if TYPE_CHECKING:
-    from scalar.market.prices import HourPrices
+from scalar.market.prices import HourPrices
 
 
 def upsert(tx: Transaction, rows: Sequence[HourPrices]) -> None:
@@ -45,7 +42,35 @@ def upsert(tx: Transaction, rows: Sequence[HourPrices]) -> None:
         )
 
 
-def hours_known(tx: Transaction, since: datetime) -> set[datetime]:
-    """Hours from then on whose trades were collected."""
-    rows = tx.execute("select distinct hour from market_prices where hour >= %s", [since])
-    return {row["hour"] for row in rows}
+def missing_hours(tx: Transaction, since: datetime, until: datetime) -> list[datetime]:
+    """Hours from `since` until before `until` that nobody collected, oldest first."""
+    rows = tx.execute(
+        """select h as hour from generate_series(%(since)s, %(until)s - interval '1 hour', interval '1 hour') h
+           where not exists (select from market_prices where hour = h) order by h""",
+        {"since": since, "until": until},
+    )
+    return [row["hour"] for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OddHour:
+    """Dollars per node-hour."""
+
+    sku: str
+    hour: datetime
+    average: Decimal
+    usual: Decimal
+
+
+def far_from_usual(tx: Transaction, *, lately: datetime, usually: datetime) -> list[OddHour]:
+    """Hours since `lately` whose average is over three times the median since `usually`, or under a third of it."""
+    rows = tx.execute(
+        """with usual as (
+               select sku, percentile_disc(0.5) within group (order by average) as price from market_prices
+               where hour >= %(usually)s and average is not null group by sku having count(*) >= 24)
+           select p.sku, p.hour, p.average, u.price as usual from market_prices p join usual u on u.sku = p.sku
+           where p.hour >= %(lately)s and (p.average > u.price * 3 or p.average * 3 < u.price)
+           order by p.hour, p.sku""",
+        {"lately": lately, "usually": usually},
+    )
+    return [OddHour(**row) for row in rows]

@@ -19,7 +19,13 @@ from scalar.errors import IllegalMove
 from scalar.market import orders, store
 from scalar.market.answers import MarketOrder
 from scalar.market.desk import Desk
-from scalar.market.errors import MarketError, MarketNotAuthenticated, MarketNotFound, MarketRefused
+from scalar.market.errors import (
+    MarketAnswerMalformed,
+    MarketError,
+    MarketNotAuthenticated,
+    MarketNotFound,
+    MarketRefused,
+)
 from scalar.market.instances import market_ids_of_nodes
 from scalar.market.model import Order, Side
 
@@ -131,13 +137,24 @@ def _too_late(desk: Desk, order: Order) -> bool:
 
 
 def _earlier(desk: Desk, order: Order) -> MarketOrder | None:
-    """The order at the market that this intent has become already, if it has."""
+    """The order at the market that this intent has become already, if it has.
+
+    A list that lacks an order of ours that it should have proves nothing.
+    """
     assert order.sent_at is not None  # noqa: S101 - leased more than once
     since = order.sent_at - _CLOCKS_DIFFER_BY
-    alike = [each for each in desk.market.orders(pool=desk.pool(), created_after=since) if _alike(order, each)]
+    there = list(desk.market.orders(pool=desk.pool(), created_after=since))
     with desk.transact() as tx:
-        known = store.known_market_ids(tx, [each.id for each in alike])
-    return next((each for each in sorted(alike, key=lambda each: each.created_at) if each.id not in known), None)
+        ours = {
+            each.market_id
+            for each in store.orders_sent_since(tx, order.sent_at)
+            if each.sent_at is not None and each.sent_at > order.sent_at
+        }
+        known = store.known_market_ids(tx, [each.id for each in there])
+    if not ours <= {each.id for each in there}:
+        raise MarketAnswerMalformed("the list of orders lacks some that we know")
+    fresh = sorted((each for each in there if each.id not in known), key=lambda each: each.created_at)
+    return next((each for each in fresh if _alike(order, each)), None)
 
 
 def _alike(order: Order, answer: MarketOrder) -> bool:
