@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from scalar.market.settings import MarketSettings
 from scalar_orchestration.resources import MarketResource, PostgresResource
 
 
@@ -16,7 +17,7 @@ def definitions() -> dg.Definitions:
             executor=dg.in_process_executor,
             resources={
                 "database": PostgresResource(url=dg.EnvVar("SCALAR_DATABASE_URL")),
-                "market": MarketResource(),
+                "market": MarketResource(url=MarketSettings().url),
             },
         ),
     )

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from typing import Any
 
 import dagster as dg
 from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ def price_plot(history: Mapping[str, Sequence[PriceHour]]) -> dg.MarkdownMetadat
     for name, hours in history.items():
         _draw(axes, name, [hour for hour in hours if hour.average is not None])
     axes.set_ylabel("$ per node-hour")
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
     axes.grid(alpha=0.3)
     if history:
         axes.legend(loc="upper left", frameon=False)
@@ -37,7 +38,7 @@ def inline(figure: Figure, title: str) -> dg.MarkdownMetadataValue:
 
 
 def _draw(axes: Axes, name: str, hours: Sequence[PriceHour]) -> None:
-    times = [hour.hour for hour in hours]
+    times: Any = [hour.hour for hour in hours]
     low, average, high = ([float(getattr(hour, which)) for hour in hours] for which in ("low", "average", "high"))
     (line,) = axes.plot(times, average, label=name, linewidth=1.4, marker="." if len(hours) < 3 else None)
     axes.fill_between(times, low, high, color=line.get_color(), alpha=0.18, linewidth=0)

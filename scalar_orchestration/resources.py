@@ -27,13 +27,15 @@ class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 class MarketResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The market of the settings (`SCALAR_MARKET_*`)."""
 
+    url: str | None
+    """None: there is no market."""
+
     def desk(self, database: PostgresResource) -> Desk:
         """Raises: `dg.Failure` where no market is configured."""
-        settings = self.settings
-        if settings.url is None:
+        if self.url is None:
             raise dg.Failure(NO_MARKET, allow_retries=False)
         return Desk(
-            market=_shared_market(settings.url), settings=settings, transact=database.transaction, clock=utc_now
+            market=_shared_market(self.url), settings=self.settings, transact=database.transaction, clock=utc_now
         )
 
     @property
@@ -42,7 +44,7 @@ class MarketResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def configured(self) -> bool:
-        return self.settings.url is not None
+        return self.url is not None
 
 
 NO_MARKET = "No market is configured: set SCALAR_MARKET_URL and SCALAR_MARKET_TOKEN_FILE."

@@ -37,5 +37,5 @@ def test_the_api_starts_without_dagster_and_without_a_container_engine() -> None
 
 @pytest.mark.parametrize("word", ["utils", "helpers", "common", "manager", "base"])
 def test_no_module_is_named_for_nothing(word: str) -> None:
-    folders = ("scalar", "scalar_api", "scalar_orchestration", "node_agent")
+    folders = ("scalar", "scalar_api", "scalar_orchestration", "node_agent", "sandbox")
     assert not [path for folder in folders for path in (_ROOT / folder).rglob(f"{word}.py")]

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+from scalar.database import Transaction
 from scalar.errors import InvalidRequest
+from scalar.jobs.model import Requirements
 from scalar.market import store
 from scalar.market.answers import Sku as MarketSku
 from scalar.market.desk import Desk
@@ -25,6 +27,11 @@ def known(desk: Desk, *, sku: str | None, gpu_type: str | None) -> list[Sku]:
     with desk.transact() as tx:
         kept = store.skus(tx)
     return matching(kept, sku=sku, gpu_type=gpu_type) or named(learn(desk), sku=sku, gpu_type=gpu_type)
+
+
+def could_buy(tx: Transaction, wanted: Requirements) -> bool:
+    """Whether the market sells machines that could run it, as far as their GPUs go."""
+    return any(wanted.gpus <= sku.gpus_per_node and wanted.gpu_type in (None, sku.gpu_type) for sku in store.skus(tx))
 
 
 def matching(skus: Iterable[Sku], *, sku: str | None, gpu_type: str | None) -> list[Sku]:

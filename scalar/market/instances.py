@@ -35,6 +35,15 @@ def live_instances(tx: Transaction) -> list[Instance]:
     return [_instance(row) for row in rows]
 
 
+def busy_instances(tx: Transaction) -> set[str]:
+    """Machines on which something runs."""
+    rows = tx.execute(
+        """select i.id from instances i where i.state <> 'ended'
+           and exists (select from run_tasks t where t.node_id = i.node_id and t.state <> 'ended')"""
+    )
+    return {row["id"] for row in rows}
+
+
 def instance_of_node(tx: Transaction, node_id: str) -> Instance | None:
     row = tx.execute(f"select {_INSTANCE} from instances where node_id = %s", [node_id]).fetchone()
     return _instance(row) if row else None

@@ -2,9 +2,11 @@
 
 1. A bought machine comes with a join token that was made for it. What its agent says of it is held against what was
    bought: the type and number of its GPUs, and that it isolates its jobs. What differs makes it unfit, with the reason.
+   Its GPUs go by the name under which they were bought: a driver's "H100 80GB HBM3" is the "H100" that jobs ask for.
 2. It takes work from its first long poll on: then its agent is known to listen.
 """
 
+import re
 from datetime import datetime
 
 from scalar.accounts.keys import Key
@@ -29,9 +31,10 @@ def join(
     if instance is None or instance.state is InstanceState.ENDED:
         raise Conflict("This machine is not wanted any more.")
     _forget_first_try(tx, instance, now)
-    node, key = fleet.join(tx, facts, now)
     bought = next((sku for sku in store.skus(tx) if sku.id == instance.sku), None)
-    capacity.set_unfit(tx, node.id, unfit(facts, bought, process_runtime=process_runtime), instance.until)
+    why = unfit(facts, bought, process_runtime=process_runtime)
+    node, key = fleet.join(tx, facts if why else _named_as_bought(facts, bought), now)
+    capacity.set_unfit(tx, node.id, why, instance.until)
     instances.joined(tx, instance.id, node.id, now)
     return node, key
 
@@ -51,10 +54,21 @@ def unfit(facts: NodeFacts, bought: Sku | None, *, process_runtime: bool) -> str
         return None
     if len(facts.gpus) < bought.gpus_per_node:
         return f"it has {len(facts.gpus)} GPUs, and {bought.gpus_per_node} were bought"
-    wrong = sorted({gpu.type for gpu in facts.gpus if bought.gpu_type.lower() not in gpu.type.lower()})
+    wrong = sorted({gpu.type for gpu in facts.gpus if not _is_a(gpu.type, bought.gpu_type)})
     if wrong:
         return f"its GPUs are {', '.join(wrong)}, and {bought.gpu_type} were bought"
     return None
+
+
+def _is_a(found: str, bought: str) -> bool:
+    """As a word of it: a GH200 is no H200."""
+    return re.search(rf"(?<!\w){re.escape(bought)}(?!\w)", found, re.IGNORECASE) is not None
+
+
+def _named_as_bought(facts: NodeFacts, bought: Sku | None) -> NodeFacts:
+    if bought is None:
+        return facts
+    return facts.model_copy(update={"gpus": [gpu.model_copy(update={"type": bought.gpu_type}) for gpu in facts.gpus]})
 
 
 def _forget_first_try(tx: Transaction, instance: Instance, now: datetime) -> None:

@@ -41,7 +41,11 @@ class Seated:
 def take_seats(tx: Transaction, now: datetime) -> Seated:
     """Every seat that is to be had gets a machine: one whose seat ends, or a new one."""
     lock(tx, Lock.MARKET_SEATS)
-    sitters = [Sitter(instance_id=each.id, sku=each.sku, until=each.until) for each in instances.live_instances(tx)]
+    busy = instances.busy_instances(tx)
+    sitters = [
+        Sitter(instance_id=each.id, sku=each.sku, until=each.until, busy=each.id in busy)
+        for each in instances.live_instances(tx)
+    ]
     started, moved_on, given_up = 0, 0, []
     for decision in seat(seats.free_seats(tx, now), sitters, now):
         if isinstance(decision, MoveOn):

@@ -215,7 +215,7 @@ class Sku:
     id: str
     alias: str
     gpu_type: str
-    """As its nodes name their GPUs."""
+    """The market's name for its GPUs, and its nodes' too."""
     gpus_per_node: int
 
 

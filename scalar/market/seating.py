@@ -2,8 +2,8 @@
 
     open_seats(blocks, taken) ─► seats ─► seat(seats, sitting, now) ─► moves on, and starts
 
-1. A machine whose seat ends goes on with the seat of its kind that begins by then and lasts longest: a longer block for
-   the same machine costs no reboot, and its jobs run on.
+1. A machine whose seat ends goes on with the seat of its kind that can be had just then and lasts longest: a longer
+   block for the same machine costs no reboot, and its jobs run on. Machines that work choose before idle ones.
 2. A seat that is to be had now, or within the time that a machine takes to boot, and that nobody sits on gets a new
    machine, unless too little of it is left to be of use.
 """
@@ -17,6 +17,7 @@ from scalar.market.model import Block, Seat
 BOOT_LEAD = timedelta(minutes=2)
 """A machine is asked for so long before its seat begins."""
 SHORTEST_USEFUL = timedelta(minutes=5)
+"""Less of a seat than this is not worth a machine: nor does it keep another from moving on to the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class Sitter:
     instance_id: str
     sku: str
     until: datetime
+    busy: bool = False
+    """Something runs on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,22 +76,32 @@ def seat(open_seats: Sequence[Seat], sitters: Iterable[Sitter], now: datetime) -
     """In the order in which they are to be done."""
     left = list(open_seats)
     decided: list[MoveOn | Start] = []
-    waiting = sorted(sitters, key=lambda each: (each.until, each.instance_id))
+    waiting = sorted(sitters, key=_turn)
     while waiting:
         sitter = waiting.pop(0)
-        following = [each for each in left if each.sku == sitter.sku and each.start <= sitter.until < each.end]
-        if not following or sitter.until < now:
+        following = [each for each in left if _goes_on(sitter, each, now)]
+        if not following:
             continue
         chosen = max(following, key=lambda each: (each.end, each.start, each.block_id, -each.number))
         left.remove(chosen)
         decided.append(MoveOn(instance_id=sitter.instance_id, seat=replace(chosen, start=sitter.until)))
         waiting.append(replace(sitter, until=chosen.end))
-        waiting.sort(key=lambda each: (each.until, each.instance_id))
+        waiting.sort(key=_turn)
     return decided + [
         Start(seat=replace(each, start=max(each.start, now)))
         for each in left
         if each.start <= now + BOOT_LEAD and each.end - max(each.start, now) >= SHORTEST_USEFUL
     ]
+
+
+def _turn(sitter: Sitter) -> tuple[datetime, bool, str]:
+    return sitter.until, not sitter.busy, sitter.instance_id
+
+
+def _goes_on(sitter: Sitter, seat: Seat, now: datetime) -> bool:
+    """A seat that could be used for a while before this machine comes is for another."""
+    had_from = max(seat.start, now)
+    return seat.sku == sitter.sku and had_from <= sitter.until < seat.end and sitter.until - had_from < SHORTEST_USEFUL
 
 
 def _pieces(block: Block, number: int, taken: Iterable[Taken]) -> Iterable[Seat]:

@@ -8,7 +8,7 @@ from scalar.jobs.model import Tier
 from scalar.market.model import Rectangle, Side, minute_of, on_tick
 from scalar.planning.model import Kind, Policy, Question, Quote, Wish
 
-_TO_SEND = timedelta(seconds=30)
+_TO_SEND = timedelta(seconds=15)
 """From a plan to its orders at the market, with time to spare."""
 
 

@@ -5,12 +5,12 @@ moves on to what was bought for it, exactly as `scalar.market.seating` will have
 what has been ordered is not ordered again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from scalar.market.model import Seat, Side
-from scalar.market.seating import BOOT_LEAD, SHORTEST_USEFUL, MoveOn, Sitter, seat
+from scalar.market.seating import MoveOn, Sitter, seat
 from scalar.planning.model import FleetNode, Situation
 from scalar.planning.packing import Room, empty_room
 
@@ -60,27 +60,19 @@ def supply(situation: Situation) -> Supply:
 def _moved_on(situation: Situation) -> tuple[dict[str, datetime], list[Seat]]:
     """When each machine's time is up, and the seats that get a new machine."""
     seats = [*situation.seats, *_ordered(situation)]
-    sitters = [Sitter(instance_id=each.id, sku=each.sku, until=each.until) for each in situation.machines]
+    busy = {node.id for node in situation.nodes if node.free_gpus < node.gpus}
+    sitters = [
+        Sitter(instance_id=each.id, sku=each.sku, until=each.until, busy=each.node_id in busy)
+        for each in situation.machines
+    ]
     ends = {each.id: each.until for each in situation.machines}
-    starting, taken = [], []
+    starting = []
     for decision in seat(seats, sitters, situation.now):
         if isinstance(decision, MoveOn):
             ends[decision.instance_id] = decision.seat.end
-            taken.append(decision.seat)
         else:
             starting.append(decision.seat)
-    return ends, [*starting, *_heads(seats, taken, situation.now)]
-
-
-def _heads(seats: Iterable[Seat], taken: Iterable[Seat], now: datetime) -> list[Seat]:
-    """What is left of a seat before the machine that moves on to it comes: another machine's, if it is of use."""
-    begins = {(each.block_id, each.number, each.end): each.start for each in taken}
-    heads = [
-        replace(each, start=max(each.start, now), end=begins[key])
-        for each in seats
-        if (key := (each.block_id, each.number, each.end)) in begins and each.start <= now + BOOT_LEAD
-    ]
-    return [each for each in heads if each.end - each.start >= SHORTEST_USEFUL]
+    return ends, starting
 
 
 def _ordered(situation: Situation) -> list[Seat]:

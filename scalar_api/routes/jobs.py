@@ -12,6 +12,7 @@ from scalar.jobs.explanation import explain
 from scalar.jobs.model import JobState, Tier
 from scalar.jobs.store import JobFilter
 from scalar.jobs.tasks import tasks_of_runs
+from scalar.market.catalogue import could_buy
 from scalar_api.dependencies import Config, Customer, Db, Now, Person
 from scalar_api.problems import OF_A_JOB, OF_A_SUBMISSION
 from scalar_api.views import ExplanationView, JobDetail, JobPage, JobSubmission, JobView, detail_of, view_of
@@ -43,7 +44,7 @@ def submit_job(
             idempotency_key=idempotency_key,
             now=now,
         )
-        if submission.created:
+        if submission.created and not could_buy(tx, spec.requirements):
             refuse_unsatisfiable(tx, spec.requirements)
         latest = store.latest_runs(tx, [submission.job.id])
     response.status_code = 201 if submission.created else 200

@@ -8,6 +8,7 @@ other way round: first what would start jobs, then the agents, whose last report
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -101,9 +102,16 @@ class Platform:
         token = self._prepare_database()
         code_port = free_port()
         self._write_dagster_home(code_port)
-        self._start([self._code_server(code_port), self._api()])
-        node = self._market() if self.options.market else self._agent(token)
-        self._start([self._webserver(), self._daemon(), node])
+        dagster = [self._code_server(code_port)]
+        self._launch([*dagster, self._api(), *([self._market()] if self.options.market else [])])
+        self._wait_for("api")
+        if self.options.market:
+            self._wait_for("market")
+            self._buy_first_node()
+        self._wait_for("code-server")
+        late = [self._webserver(), self._daemon(), *([] if self.options.market else [self._agent(token)])]
+        self._launch(late)
+        self._wait_for(*(service.name for service in late))
 
     def stop(self) -> None:
         """Everything that was started; first what would start jobs, then the newest first."""
@@ -145,15 +153,30 @@ class Platform:
             f"      port: {code_port}\n      location_name: scalar\n"
         )
 
-    def _start(self, services: list[Service]) -> None:
-        """Start them together, then wait for each."""
+    def _launch(self, services: list[Service]) -> None:
         for service in services:
             process = Process(service, self.folder.logs / f"{service.name}.log", self._restarted)
             self.processes[service.name] = process
             process.start()
-        for service in services:
-            self._progress(Step(service.name))
-            self.processes[service.name].wait_ready()
+
+    def _wait_for(self, *names: str) -> None:
+        for name in names:
+            self._progress(Step(name))
+            self.processes[name].wait_ready()
+
+    def _buy_first_node(self) -> None:
+        """The market sells from the next whole minute on: that is awaited while Dagster starts."""
+        buyer = subprocess.run(
+            [sys.executable, "-m", "scalar_api.up.first_purchase"],
+            env=self._env(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        (self.folder.logs / "first-purchase.log").write_text(buyer.stdout + buyer.stderr)
+        for line in buyer.stdout.splitlines():
+            self._progress(Step("plan", line))
 
     def _code_server(self, port: int) -> Service:
         module = ["-m", "scalar_orchestration.definitions", "--location-name", "scalar"]
@@ -232,6 +255,8 @@ class Platform:
             "SCALAR_MARKET_AGENT_API_URL": self.api_url,
             "SCALAR_MARKET_PROCESS_RUNTIME": "true",
             "SCALAR_MARKET_DRY_RUN": "false",
+            "SCALAR_PLAN_FAST_BUFFER_GPUS": '{"H100": 8}',
+            "SCALAR_PLAN_BOOT_MINUTES": "1",
         }
 
     def _dagster_env(self) -> dict[str, str]:

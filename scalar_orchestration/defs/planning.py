@@ -28,7 +28,7 @@ queued_jobs = dg.AssetSpec(
     retry_policy=dg.RetryPolicy(max_retries=2, delay=5),
 )
 def capacity_plan(database: PostgresResource, market: MarketResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """What to buy, keep on, sell or let go now, and why. The `plan_orders` sensor carries it out, unless it is a dry run."""
+    """What to buy, keep on, sell or let go now, and why. `plan_orders` carries it out, unless it is a dry run."""
     desk = market.desk(database)
     made = make_plan(desk, PlanSettings().policy)
     names = {kind.sku.id: kind.sku.alias for kind in made.situation.kinds}
@@ -70,7 +70,7 @@ def plan_often(market: MarketResource) -> dg.RunRequest | dg.SkipReason:
     target=[capacity_plan],
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Has a plan made at once when jobs find no room, the buffer is short, or a busy node's time is nearly up.",
+    description="Has a plan made when jobs find no room, the buffer is short, or busy nodes' time is nearly up.",
 )
 def plan_needed(database: PostgresResource, market: MarketResource) -> dg.SensorResult | dg.SkipReason:
     """What is needed for long is asked for once a minute: the minute is the run's key."""

@@ -12,8 +12,9 @@ from scalar.capacity.placing import run_pass
 from scalar.errors import Conflict, NotAuthenticated
 from scalar.market.boarding import TAG, board
 from scalar.market.comparing import reconcile
+from scalar.market.joining import unfit
 from scalar.market.machines import BOOT_LIMIT
-from scalar.market.model import Side
+from scalar.market.model import Side, Sku
 from scalar.market.sfcompute import SfCompute
 from scalar.market.trading import trade
 from tests import made_up
@@ -96,6 +97,23 @@ def test_a_machine_that_is_not_what_was_bought_takes_no_work_and_is_replaced(flo
     (right,) = man(floor)
     assert node(floor, right).state is NodeState.READY
     assert len(floor.machines()) == 1
+
+
+def test_its_gpus_go_by_the_name_under_which_they_were_bought(floor):
+    buy(floor)
+    board(floor.desk)
+    floor.sandbox.advance(180)
+    board(floor.desk)
+    (node_id,) = floor.boot_agents(gpu_type="NVIDIA H100 80GB HBM3")
+    assert (node(floor, node_id).state, node(floor, node_id).gpu_type) == (NodeState.READY, "H100")
+
+
+def test_a_name_that_only_contains_the_bought_one_is_another():
+    bought = Sku(id="sku_1", alias="sea-3-h200", gpu_type="H200", gpus_per_node=1)
+    for name, why in (("NVIDIA H200", None), ("NVIDIA GH200 480GB", "its GPUs are NVIDIA GH200 480GB")):
+        told = unfit(made_up.facts("n", gpus=1, gpu_type=name), bought, process_runtime=True)
+        assert (told or "").startswith(why or "")
+        assert (told is None) == (why is None)
 
 
 def test_a_machine_that_never_calls_is_replaced_and_after_three_a_person_is_told(floor):

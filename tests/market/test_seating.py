@@ -64,6 +64,26 @@ def test_a_gap_or_another_kind_of_machine_is_no_way_on() -> None:
     assert not [each for each in seat(seats, [sitter], NOON) if isinstance(each, MoveOn)]
 
 
+def test_a_seat_that_could_be_used_for_a_while_before_is_for_another_machine() -> None:
+    sitter = Sitter(instance_id="gpu_1", sku="h100", until=NOON + HOUR)
+    (decided,) = seat(open_seats([a_block(start=0, end=3)], []), [sitter], NOON)
+    assert isinstance(decided, Start)
+    minute = timedelta(minutes=1)
+    (decided,) = seat(open_seats([a_block(start=0, end=3)], []), [sitter], NOON + HOUR - 4 * minute)
+    assert isinstance(decided, MoveOn)
+    assert decided.seat.start == NOON + HOUR
+
+
+def test_of_machines_whose_time_is_up_at_once_the_one_that_works_goes_on() -> None:
+    sitters = [
+        Sitter(instance_id="gpu_1", sku="h100", until=NOON + HOUR),
+        Sitter(instance_id="gpu_2", sku="h100", until=NOON + HOUR, busy=True),
+    ]
+    (decided,) = seat(open_seats([a_block(start=1, end=3)], []), sitters, NOON)
+    assert isinstance(decided, MoveOn)
+    assert decided.instance_id == "gpu_2"
+
+
 _SPANS = st.tuples(st.integers(0, 9), st.integers(1, 4), st.integers(1, 2))
 
 

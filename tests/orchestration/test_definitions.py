@@ -13,7 +13,17 @@ def loaded() -> dg.RepositoryDefinition:
 
 def test_every_sensor_and_schedule_runs_from_the_first_start_on(loaded):
     assert {sensor.name: sensor.default_status for sensor in loaded.sensor_defs} == dict.fromkeys(
-        ("job_queue", "run_ends", "usage_hours"), dg.DefaultSensorStatus.RUNNING
+        (
+            "job_queue",
+            "run_ends",
+            "usage_hours",
+            "market_orders",
+            "market_instances",
+            "price_hours",
+            "plan_needed",
+            "plan_orders",
+        ),
+        dg.DefaultSensorStatus.RUNNING,
     )
     assert all(schedule.default_status is dg.DefaultScheduleStatus.RUNNING for schedule in loaded.schedule_defs)
 

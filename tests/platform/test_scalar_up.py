@@ -146,7 +146,8 @@ def test_a_full_disk_is_named_with_what_to_do(data):
 
 
 def test_ctrl_c_leaves_nothing_behind_and_the_next_start_goes_on_with_the_same_data(data, engine):
-    with scalar_up(data, "--no-sample", "--runtime", "docker", "--gpus", "2") as up:
+    with scalar_up(data, "--no-sample", "--runtime", "docker") as up:
+        up.says("order filled")
         up.says("Up.")
         assert f"Ctrl-C stops everything; the data stays in {data}." in up.output
         customer = up.customer()
@@ -174,6 +175,7 @@ def test_ctrl_c_leaves_nothing_behind_and_the_next_start_goes_on_with_the_same_d
         assert again.ends() == 0
     for text in ("Hello from", "step 3 of 3", "succeeded.", "GPU seconds", f":{again.dagster_port}/runs/"):
         assert text in again.output
+    assert re.search(r"node +bought for \$\d+\.\d\d per node-hour with order_", again.output)
     assert float(re.search(r"waited +([0-9.]+) s", again.output)[1]) < 15
     assert float(re.search(r"metered +([0-9.]+) GPU seconds", again.output)[1]) > 3
     assert processes_of(data) == []
@@ -181,7 +183,7 @@ def test_ctrl_c_leaves_nothing_behind_and_the_next_start_goes_on_with_the_same_d
 
 
 def test_processes_say_that_they_isolate_nothing_and_die_with_a_killed_scalar_up(data):
-    with scalar_up(data, "--no-sample", "--runtime", "process") as up:
+    with scalar_up(data, "--no-market", "--no-sample", "--runtime", "process") as up:
         up.says("Up.")
         assert "runtime process (development only, not isolated)" in up.output
         nodes = subprocess.run(
