@@ -48,7 +48,7 @@ class Basket:
         self._kinds = situation.kinds
         self._policy = policy
         self._quotes = Quotes(situation.quotes)
-        self._start = soon(situation.now)
+        self._start = soon(situation.now, policy)
         self._machines = machines
         self._lots: list[Lot] = []
         self._rooms: dict[str, Room] = {}

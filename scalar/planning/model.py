@@ -166,6 +166,7 @@ class Policy:
 
     fast_buffer_gpus: Mapping[str, int] = field(default_factory=dict)
     block_minutes: int = 60
+    order_seconds: int = 15
     boot_minutes: int = 15
     horizon_minutes: int = 10_080
     extend_before_minutes: int = 15
@@ -179,6 +180,10 @@ class Policy:
     @property
     def block(self) -> timedelta:
         return timedelta(minutes=self.block_minutes)
+
+    @property
+    def to_send(self) -> timedelta:
+        return timedelta(seconds=self.order_seconds)
 
     @property
     def boot(self) -> timedelta:

@@ -1,15 +1,12 @@
 """What was quoted, looked up; and what a job will pay: pure. Dollars per node-hour."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from scalar.jobs.model import Tier
 from scalar.market.model import Rectangle, Side, minute_of, on_tick
 from scalar.planning.model import Kind, Policy, Question, Quote, Wish
-
-_TO_SEND = timedelta(seconds=15)
-"""From a plan to its orders at the market, with time to spare."""
 
 
 class Quotes:
@@ -29,9 +26,9 @@ class Quotes:
         return min(((nodes, price) for nodes, price in offered if nodes >= window.nodes), default=(0, None))[1]
 
 
-def soon(now: datetime) -> datetime:
+def soon(now: datetime, policy: Policy) -> datetime:
     """When what is ordered now may begin."""
-    return minute_of(now + _TO_SEND, up=True)
+    return minute_of(now + policy.to_send, up=True)
 
 
 def ladder(side: Side, sku: str, window: Rectangle) -> list[Question]:

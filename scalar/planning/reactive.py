@@ -50,7 +50,7 @@ def questions(situation: Situation, policy: Policy) -> tuple[Question, ...]:
     asked = [
         *_about_extends(wants.endings, policy),
         *_about_buys(wants, situation, policy),
-        *_about_sales(wants.spare, situation.now),
+        *_about_sales(wants.spare, policy, situation.now),
     ]
     return tuple(dict.fromkeys(asked))[:MOST_QUESTIONS]
 
@@ -65,7 +65,7 @@ def _about_extends(endings: Iterable[Ending], policy: Policy) -> list[Question]:
 
 def _about_buys(wants: Wants, situation: Situation, policy: Policy) -> list[Question]:
     """For as many nodes as might be wanted of each kind and length."""
-    start, most = soon(situation.now), max(0, policy.max_nodes - wants.machines)
+    start, most = soon(situation.now, policy), max(0, policy.max_nodes - wants.machines)
     nodes: dict[tuple[str, datetime], int] = defaultdict(int)
     for job in wants.jobs:
         for kind in situation.kinds:
@@ -83,9 +83,9 @@ def _about_buys(wants: Wants, situation: Situation, policy: Policy) -> list[Ques
     ]
 
 
-def _about_sales(spare: Iterable[Spare], now: datetime) -> list[Question]:
+def _about_sales(spare: Iterable[Spare], policy: Policy, now: datetime) -> list[Question]:
     return [
-        Question(side=Side.SELL, sku=sku, window=Rectangle(start=soon(now), end=until, nodes=1))
+        Question(side=Side.SELL, sku=sku, window=Rectangle(start=soon(now, policy), end=until, nodes=1))
         for sku, until in sorted({(each.sku, each.until) for each in spare})
     ]
 
@@ -147,7 +147,7 @@ def _sales(
 
 
 def _sale(kind: Kind, until: datetime, group: list[Spare], quotes: Quotes, policy: Policy, now: datetime) -> Action:
-    window = Rectangle(start=soon(now), end=until, nodes=len(group))
+    window = Rectangle(start=soon(now, policy), end=until, nodes=len(group))
     one = Rectangle(start=window.start, end=until, nodes=1)
     quoted = quotes.price(Side.SELL, kind.sku.id, one)
     limit = None if quoted is None else on_tick(quoted * policy.sell_down)

@@ -15,6 +15,9 @@ class PlanSettings(BaseSettings):
         default_factory=dict, description='Idle GPUs that are kept for who comes next, by type: {"H100": 8}.'
     )
     block_minutes: int = Field(default=60, ge=15, le=10_080, description="How long a node is bought for, at least.")
+    order_seconds: int = Field(
+        default=15, ge=0, le=600, description="From a plan to its order at the market: no purchase begins sooner."
+    )
     boot_minutes: int = Field(default=15, ge=0, le=120, description="What a machine may take from purchase to work.")
     horizon_minutes: int = Field(default=10_080, ge=60, description="No purchase lasts longer than so.")
     extend_before_minutes: int = Field(default=15, ge=5, description="Busy nodes get more time so long before the end.")

@@ -4,6 +4,7 @@ A process of its own, since its settings are the services' environment: `python 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from scalar.database import Database
@@ -19,10 +20,13 @@ from scalar.planning.planning import make_plan
 from scalar.planning.settings import PlanSettings
 from scalar.settings import settings
 
+_AT_ONCE_SECONDS = 5
+"""No sensor has to come round between this plan and its order."""
+
 
 def buy() -> Iterator[str]:
     """What was done, line by line. What fails here is tried again by the sensors."""
-    market, policy = MarketSettings(), PlanSettings().policy
+    market, policy = MarketSettings(), replace(PlanSettings().policy, order_seconds=_AT_ONCE_SECONDS)
     with (
         Database(settings().database_url.get_secret_value(), application="scalar-up") as database,
         SfCompute(str(market.url), market.read_token) as client,

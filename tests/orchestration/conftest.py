@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,10 @@ import pytest
 import yaml
 
 from scalar.settings import settings
-from scalar_orchestration.resources import PostgresResource, shared_database
+from scalar_orchestration import resources
+from scalar_orchestration.clock import utc_now
+from scalar_orchestration.resources import MarketResource, PostgresResource, shared_database
+from tests.sandbox_process import SandboxMarket
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +59,41 @@ def instance_of(
 @pytest.fixture
 def instance(instance_of: Callable[..., dg.DagsterInstance]) -> dg.DagsterInstance:
     return instance_of()
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxMarket]:
+    """A market whose clock is ours, and in which others have traded for two days."""
+    start = (utc_now() - timedelta(days=2)).strftime("%Y-%m-%dT%H:%MZ")
+    with SandboxMarket(Path(tmp_path_factory.mktemp("market")), start=start) as running:
+        running.advance(2 * 86_400)
+        yield running
+
+
+@pytest.fixture
+def market(monkeypatch: pytest.MonkeyPatch, sandbox: SandboxMarket) -> Iterator[MarketResource]:
+    monkeypatch.setenv("SCALAR_MARKET_URL", sandbox.url)
+    monkeypatch.setenv("SCALAR_MARKET_TOKEN_FILE", str(sandbox.token_file))
+    monkeypatch.setenv("SCALAR_MARKET_DRY_RUN", "false")
+    forget_settings()
+    yield MarketResource(url=sandbox.url)
+    if resources._shared_market.cache_info().currsize:
+        resources._shared_market(sandbox.url).close()
+        resources._shared_market.cache_clear()
+    forget_settings()
+
+
+@pytest.fixture
+def no_market() -> MarketResource:
+    return MarketResource(url=None)
+
+
+def forget_settings() -> None:
+    resources._settings.cache_clear()
+
+
+def materialized(resource, market: MarketResource, *assets, **how) -> dg.ExecuteInProcessResult:
+    return dg.materialize([*assets], resources={"database": resource, "market": market}, raise_on_error=False, **how)
 
 
 def _for_sqlalchemy(conninfo: str) -> str:

@@ -1,10 +1,7 @@
 """Prices and plans in Dagster: assets, checks and sensors against a real database and a sandbox market."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from scalar.capacity.placing import run_pass
@@ -15,7 +12,6 @@ from scalar.market.model import OrderState
 from scalar.market.prices import HOUR, hour_of
 from scalar.planning import store
 from scalar.planning.model import PlanState
-from scalar_orchestration import resources
 from scalar_orchestration.clock import utc_now
 from scalar_orchestration.defs.market_prices import (
     PRICE_HOURS,
@@ -34,7 +30,9 @@ from scalar_orchestration.defs.planning import (
 from scalar_orchestration.pictures import price_plot
 from scalar_orchestration.resources import NO_MARKET, MarketResource
 from tests.made_up import a_customer, a_job_of
-from tests.sandbox_process import SandboxMarket
+from tests.orchestration.conftest import forget_settings, materialized
+
+pytestmark = pytest.mark.usefixtures("market")
 
 PNG = "![Prices of the last 7 days](data:image/png;base64,iVBOR"
 
@@ -43,46 +41,11 @@ def key(hour) -> str:
     return hour.strftime("%Y-%m-%d-%H:%M")
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxMarket]:
-    """A market whose clock is ours, and in which others have traded for two days."""
-    start = (utc_now() - timedelta(days=2)).strftime("%Y-%m-%dT%H:%MZ")
-    with SandboxMarket(Path(tmp_path_factory.mktemp("market")), start=start) as running:
-        running.advance(2 * 86_400)
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def market(monkeypatch: pytest.MonkeyPatch, sandbox: SandboxMarket) -> Iterator[MarketResource]:
-    monkeypatch.setenv("SCALAR_MARKET_URL", sandbox.url)
-    monkeypatch.setenv("SCALAR_MARKET_TOKEN_FILE", str(sandbox.token_file))
-    monkeypatch.setenv("SCALAR_MARKET_DRY_RUN", "false")
-    _forget_settings()
-    yield MarketResource(url=sandbox.url)
-    if resources._shared_market.cache_info().currsize:
-        resources._shared_market(sandbox.url).close()
-        resources._shared_market.cache_clear()
-    _forget_settings()
-
-
-@pytest.fixture
-def no_market() -> MarketResource:
-    return MarketResource(url=None)
-
-
-def _forget_settings() -> None:
-    resources._settings.cache_clear()
-
-
 def a_job_without_room(database: Database) -> str:
     with database.transaction() as tx:
         job = a_job_of(tx, a_customer(tx), gpus=8, now=utc_now())
         run_pass(tx, utc_now())
     return job.id
-
-
-def materialized(resource, market: MarketResource, *assets, **how) -> dg.ExecuteInProcessResult:
-    return dg.materialize([*assets], resources={"database": resource, "market": market}, raise_on_error=False, **how)
 
 
 class TestPriceHistory:
@@ -181,7 +144,7 @@ class TestPlans:
         self, resource, market, database: Database, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setenv("SCALAR_MARKET_DRY_RUN", "true")
-        _forget_settings()
+        forget_settings()
         a_job_without_room(database)
         assert materialized(resource, market, queued_jobs, capacity_plan).success
         assert "SCALAR_MARKET_DRY_RUN" in plan_orders(database=resource, market=market).skip_message
