@@ -97,7 +97,7 @@ def enter(tx: Transaction, wish: Wish, request: OrderRequest, *, by: By, caps: C
     before = entered(tx, wish, by)
     if before is not None:
         return Entered(order=before, created=False)
-    keep_free = set_aside(tx, request) if request.side is Side.SELL else []
+    keep_free = set_aside(tx, request, now) if request.side is Side.SELL else []
     return Entered(order=orders.place(tx, request, by=by, caps=caps, now=now, keep_free=keep_free), created=True)
 
 

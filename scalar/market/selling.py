@@ -1,15 +1,20 @@
-"""Which nodes a sale takes away: what stands empty first, then machines that do nothing, and never one that works."""
+"""Which nodes a sale takes away: what stands empty first, then machines that do nothing; never one that works, nor what
+somebody has reserved.
+"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
+from scalar.capacity.holds import Outlook, Supply, holds
+from scalar.capacity.reservations import outlook
 from scalar.database import Lock, Transaction, lock
 from scalar.errors import Conflict
 from scalar.market import seats, store
 from scalar.market.model import Order, OrderRequest, Rectangle, Seat, Side
 
 
-def set_aside(tx: Transaction, request: OrderRequest) -> list[str]:
+def set_aside(tx: Transaction, request: OrderRequest, now: datetime) -> list[str]:
     """The idle nodes that are to take no more work until this sale is decided.
 
     None where enough of what we own in that window has no machine on it. Takes the lock of the scheduling pass, so that
@@ -32,7 +37,20 @@ def set_aside(tx: Transaction, request: OrderRequest) -> list[str]:
             f"{needed} machine(s) of this kind would have to stop for it, and {len(idle)} are idle."
             " Sell fewer nodes, or wait until their jobs have ended."
         )
+    _refuse_promised(outlook(tx, now), request, idle[:needed])
     return idle[:needed]
+
+
+def as_sold(seen: Outlook, request: OrderRequest, kept_free: Sequence[str]) -> Outlook:
+    """What there is once these nodes, and for the rest what stands empty, are another's from the window's start on."""
+    empty = request.window.nodes - len(kept_free)
+    supplies = []
+    for supply in seen.supplies:
+        taken = supply.node_id in kept_free
+        if not taken and empty and _stands_empty(supply, request):
+            taken, empty = True, empty - 1
+        supplies.append(replace(supply, end=min(supply.end, request.window.start)) if taken else supply)
+    return replace(seen, supplies=[each for each in supplies if each.start < each.end])
 
 
 def fewest_at_once(seats: Iterable[Seat], window: Rectangle) -> int:
@@ -56,6 +74,25 @@ def idle_nodes(tx: Transaction, sku: str, start: datetime) -> list[str]:
         {"sku": sku, "start": start},
     )
     return [row["id"] for row in rows]
+
+
+def _refuse_promised(seen: Outlook, request: OrderRequest, kept_free: Sequence[str]) -> None:
+    before, after = _lacking(seen), _lacking(as_sold(seen, request, kept_free))
+    broken = {at: gpus for at, gpus in after.items() if gpus > before.get(at, 0)}
+    if broken:
+        (gpu_type, at, through), gpus = min(broken.items(), key=lambda each: each[0][1:])
+        raise Conflict(
+            f"{gpus} {gpu_type} GPU(s) of it are reserved from {at:%Y-%m-%d %H:%M} to {through:%Y-%m-%d %H:%M} UTC."
+            " Sell fewer nodes, or other times, or release the reservation first."
+        )
+
+
+def _lacking(seen: Outlook) -> dict[tuple[str, datetime, datetime], int]:
+    return {(each.gpu_type, each.at, each.through): -each.spare for each in holds(seen) if each.spare < 0}
+
+
+def _stands_empty(supply: Supply, request: OrderRequest) -> bool:
+    return supply.node_id is None and supply.sku == request.sku and supply.end > request.window.start
 
 
 def _of(seats: Iterable[Seat], sku: str) -> list[Seat]:

@@ -285,6 +285,18 @@ def test_a_node_that_works_is_not_sold(trading: Trading) -> None:
     assert set(_states(trading).values()) == {"ready"}
 
 
+def test_what_is_reserved_is_not_sold(trading: Trading) -> None:
+    trading.bought(nodes=2)
+    customer = trading.api.customer()
+    start = a_minute(timedelta(minutes=30))
+    times = {"start": start.isoformat(), "end": (start + timedelta(minutes=20)).isoformat()}
+    reserved = customer.post("/v1/reservations", json={"gpu_type": "H100", "gpus": 10, **times}).raise_for_status()
+    problem = assert_problem(_sell(trading, nodes=1), 409, "conflict")
+    assert "2 H100 GPU(s) of it are reserved from" in problem["detail"]
+    customer.delete(f"/v1/reservations/{reserved.json()['id']}").raise_for_status()
+    assert _sell(trading, nodes=1).status_code == 201
+
+
 def test_a_sale_fills_and_brings_what_the_market_credits(trading: Trading) -> None:
     trading.bought(nodes=2)
     order_id = _sell(trading, limit_price=None).json()["id"]
