@@ -1,19 +1,17 @@
 """`scalar admin`: what is done with the database itself, before there is a key for anything else."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from scalar.accounts import store
-from scalar.accounts.keys import Role, new_key
-from scalar.database import Database
-from scalar.errors import ScalarError
-from scalar.migrations import migrate as apply
-from scalar.settings import settings
+from scalar.accounts.keys import Role
+from scalar.errors import InvalidRequest, ScalarError
 from scalar_api.cli import show as view
 from scalar_api.cli.client import fail
+
+if TYPE_CHECKING:
+    from scalar.database import Database
 
 _Answer = TypeVar("_Answer")
 
@@ -27,8 +25,9 @@ app = typer.Typer(
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema. Safe to run at any time, by anyone, at once."""
-    with _database() as database:
-        applied = _refusable(lambda: apply(database))
+    from scalar_api import admin  # noqa: PLC0415 - Postgres' driver takes half a second, which no other command is to pay
+
+    applied = _done(admin.migrate)
     view.console.print("\n".join(f"applied {name}" for name in applied) or "up to date")
 
 
@@ -38,8 +37,9 @@ def create_organisation(
     max_gpus: Annotated[int | None, typer.Option(help="GPUs in use at one time; no limit, if left out.")] = None,
 ) -> None:
     """Make an organisation; its id is printed."""
-    with _database() as database:
-        print(_refusable(lambda: _create_organisation(database, name, max_gpus)))
+    from scalar_api import admin  # noqa: PLC0415 - see migrate
+
+    print(_done(lambda database: admin.create_organisation(database, name, max_gpus)))
 
 
 @app.command()
@@ -50,17 +50,16 @@ def create_key(
     days: Annotated[int | None, typer.Option(help="Valid for so long; for ever, if left out.")] = None,
 ) -> None:
     """Make an API key. It is shown once: only a hash of it is kept."""
-    if role is Role.NODE:
-        fail("a node gets its key when it joins: `scalar join-token`.", 2)
-    with _database() as database:
-        print(_refusable(lambda: _create_key(database, role, organisation, name, days)))
+    from scalar_api import admin  # noqa: PLC0415 - see migrate
+
+    print(_done(lambda database: admin.create_key(database, role, organisation, name, days)))
 
 
 @app.command()
 def keys() -> None:
     """List the keys by their prefixes."""
-    with _database() as database, database.transaction() as tx:
-        found = store.keys(tx)
+    from scalar_api import admin  # noqa: PLC0415 - see migrate
+
     view.table(
         ["PREFIX", "ROLE", "NAME", "ORGANISATION", "CREATED", "STATE"],
         (
@@ -72,7 +71,7 @@ def keys() -> None:
                 f"{key.created_at:%Y-%m-%d}",
                 "revoked" if key.revoked_at else "valid",
             ]
-            for key in found
+            for key in _done(admin.keys)
         ),
         empty="No keys yet: `scalar admin create-key` makes one.",
     )
@@ -81,45 +80,20 @@ def keys() -> None:
 @app.command()
 def revoke_key(prefix: Annotated[str, typer.Argument(help="As `scalar admin keys` shows it.")]) -> None:
     """End a key at once."""
-    with _database() as database, database.transaction() as tx:
-        revoked = store.revoke_key(tx, prefix, datetime.now(UTC))
-        if revoked:
-            store.audit(tx, "admin", "key.revoke", prefix)
-    if not revoked:
-        fail(f"there is no valid key with the prefix {prefix}.", 3)
+    from scalar_api import admin  # noqa: PLC0415 - see migrate
+
+    _done(lambda database: admin.revoke_key(database, prefix))
     view.console.print(f"{prefix} is revoked.")
 
 
-def _create_organisation(database: Database, name: str, max_gpus: int | None) -> str:
-    with database.transaction() as tx:
-        organisation = store.create_organisation(tx, name, max_gpus=max_gpus)
-        store.audit(tx, "admin", "organisation.create", organisation.id, name=name)
-    return organisation.id
-
-
-def _create_key(database: Database, role: Role, organisation: str | None, name: str, days: int | None) -> str:
-    key = new_key(role)
-    with database.transaction() as tx:
-        found = store.organisation_named(tx, organisation) if organisation else None
-        if organisation and found is None:
-            fail(f"there is no organisation named {organisation!r}.", 3)
-        if role is Role.CUSTOMER and found is None:
-            fail("a customer's key belongs to an organisation: --organisation NAME.", 2)
-        expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
-        made = store.create_key(
-            tx, key, role, name=name, organisation_id=found.id if found else None, expires_at=expires_at
-        )
-        store.audit(tx, "admin", "key.create", made.id, prefix=key.prefix, role=role)
-    return key.secret
-
-
-def _database() -> Database:
-    return Database(settings().database_url.get_secret_value(), application="scalar-admin")
-
-
-def _refusable(act: Callable[[], _Answer]) -> _Answer:
+def _done(act: "Callable[[Database], _Answer]") -> _Answer:
     """What `act` answers; or the end of the command, with the reason."""
+    from scalar_api.admin import open_database  # noqa: PLC0415 - see migrate
+
     try:
-        return act()
+        with open_database() as database:
+            return act(database)
+    except InvalidRequest as error:
+        fail(error.message, 2)
     except ScalarError as error:
         fail(error.message, 3)
