@@ -73,8 +73,8 @@ def database_url(postgres: str, template: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _scratch(postgres: str, template: str) -> Iterator[Database]:
-    name = f"{template}_scratch"
+def scratch(postgres: str, template: str) -> Iterator[Database]:
+    name = f"{template}scratch"
     with psycopg.connect(postgres, autocommit=True) as connection:
         create = sql.SQL("create database {} template {}")
         connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
@@ -83,9 +83,9 @@ def _scratch(postgres: str, template: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def tx(_scratch: Database) -> Iterator[Transaction]:
+def tx(scratch: Database) -> Iterator[Transaction]:
     """A transaction on a database with every migration and no row; undone at the end of the test."""
-    with _scratch.transaction() as tx:
+    with scratch.transaction() as tx:
         yield tx
         tx.rollback()
 
