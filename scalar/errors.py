@@ -4,6 +4,8 @@
     ├── InvalidRequest            what was asked can't be right, whenever it is asked
     │   └── Unsatisfiable         no node of the fleet could ever run it
     ├── NotAuthenticated          no key, or none that we know
+    ├── PaymentRequired           a job for which too little is left of the organisation's money
+    │   └── SpendCapReached       too little of what it lets itself spend in a month
     ├── Forbidden                 a known key without the role
     ├── NotFound                  no such thing, or another tenant's
     ├── Conflict                  right, but not in this state
@@ -43,6 +45,14 @@ class Unsatisfiable(InvalidRequest):
 
 class NotAuthenticated(ScalarError):
     status, type, title = 401, "not-authenticated", "A valid API key is needed"
+
+
+class PaymentRequired(ScalarError):
+    status, type, title = 402, "payment-required", "There is not enough credit left for this"
+
+
+class SpendCapReached(PaymentRequired):
+    type, title = "spend-cap-reached", "A spending cap is in the way of this"
 
 
 class Forbidden(ScalarError):

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from scalar.database import Database
 from scalar.market.settings import MarketSettings
 from scalar.settings import Settings, settings
+from scalar.webhooks.settings import WebhookSettings
 from scalar_api import problems
 from scalar_api.dagster import Dagster
 from scalar_api.limits import BodyLimit, NoNul
@@ -19,8 +20,25 @@ from scalar_api.metrics import CountRequests, Metrics
 from scalar_api.notifications import Notifications
 from scalar_api.nudge import Nudge
 from scalar_api.problems import Problem
-from scalar_api.routes import blocks, capacity, health, job_logs, jobs, node, nodes, orders
+from scalar_api.routes import (
+    blocks,
+    capacity,
+    health,
+    invoices,
+    job_logs,
+    jobs,
+    margin,
+    node,
+    nodes,
+    orders,
+    periods,
+    rates,
+    usage,
+    wallets,
+)
 from scalar_api.routes import market as market_routes
+from scalar_api.routes import webhooks as webhook_routes
+from scalar_api.webhooks import Deliverer
 
 log = structlog.get_logger(__name__)
 
@@ -43,12 +61,30 @@ def create_app(config: Settings | None = None, market: MarketSettings | None = N
     )
     app.state.settings = config
     app.state.market_settings = market or MarketSettings()
+    app.state.webhook_settings = WebhookSettings()
     app.state.metrics = Metrics()
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(NoNul)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
-    for each in (jobs, job_logs, nodes, capacity, node, orders, blocks, market_routes, health):
+    for each in (
+        jobs,
+        margin,
+        job_logs,
+        nodes,
+        capacity,
+        node,
+        orders,
+        rates,
+        blocks,
+        market_routes,
+        webhook_routes,
+        wallets,
+        usage,
+        invoices,
+        periods,
+        health,
+    ):
         app.include_router(each.router)
     return app
 
@@ -63,6 +99,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.market = open_desk(app.state.market_settings, database, app.state.metrics.observe_market)
         app.state.notifications = Notifications(config.direct_url, on_queue=nudge.poke)
         nudge.start()
+        deliverer = Deliverer(database, app.state.webhook_settings)
+        deliverer.start()
         listening = asyncio.create_task(app.state.notifications.listen())
         log.info("api.up", nudge=config.dagster_url is not None)
         yield
@@ -70,6 +108,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await listening
         await asyncio.to_thread(nudge.stop)
+        await asyncio.to_thread(deliverer.stop)
         if app.state.market is not None:
             app.state.market.market.close()
     if dagster is not None:

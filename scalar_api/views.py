@@ -12,6 +12,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from scalar.billing.holds import JobCost
+from scalar.billing.money import dollars, micros
 from scalar.jobs.model import (
     Job,
     JobRun,
@@ -38,6 +40,11 @@ def _storable(text: str) -> str:
     except UnicodeEncodeError:
         raise ValueError("half of a surrogate pair can't be part of it") from None
     return text
+
+
+def in_dollars(micros: int) -> Decimal:
+    """As amounts go over the wire: `1.250000`."""
+    return dollars(micros).quantize(Decimal("1e-6"))
 
 
 Text = Annotated[str, AfterValidator(_storable)]
@@ -115,6 +122,13 @@ class JobSubmission(_Body):
         description="Dollars: no node is bought for this job while the market asks more; it waits for room."
         " Left out: a `fast` job takes what the platform's limits allow, a `flex` one what is no dearer than usual.",
     )
+    max_cost: Decimal | None = Field(
+        default=None,
+        gt=0,
+        max_digits=18,
+        decimal_places=6,
+        description="Dollars that it may cost you in all its runs: it is stopped then, and no more is held for it.",
+    )
     retries: Retries | None = None
     labels: dict[LabelName, LabelValue] = Field(default={}, max_length=32)
 
@@ -143,11 +157,19 @@ class JobSubmission(_Body):
             priority=self.priority,
             max_runtime_seconds=self.max_runtime_seconds,
             max_price_per_gpu_hour=self.max_price_per_gpu_hour,
+            max_cost=self.max_cost,
             retries=RetryPolicy(max_attempts=self.retries.max_attempts, on=frozenset(self.retries.on))
             if self.retries
             else RetryPolicy(),
             labels=self.labels,
         )
+
+
+class CostView(BaseModel):
+    """Dollars."""
+
+    so_far: Decimal = Field(description="Of all its runs, to the last sign of life; what we owe you for is left out.")
+    held: Decimal = Field(description="What it may still cost, and other jobs can't spend; 0 once it has ended.")
 
 
 class JobView(BaseModel):
@@ -168,6 +190,7 @@ class JobView(BaseModel):
     started_at: datetime | None = Field(description="Of its last run.")
     ended_at: datetime | None
     exit_code: int | None
+    cost: CostView
 
 
 class TaskView(BaseModel):
@@ -210,6 +233,7 @@ class JobDetail(JobView):
     env_names: list[str]
     max_runtime_seconds: int | None
     max_price_per_gpu_hour: Decimal | None
+    max_cost: Decimal | None
     max_attempts: int
     gpu_seconds: float = Field(description="Of all its runs, metered so far.")
     runs: list[RunView] = Field(description="Oldest first.")
@@ -227,26 +251,29 @@ class ExplanationView(BaseModel):
     advice: str | None
 
 
-def view_of(job: Job, last: JobRun | None) -> JobView:
-    return JobView.model_validate(_fields(job, last))
+def view_of(job: Job, last: JobRun | None, cost: JobCost) -> JobView:
+    return JobView.model_validate(_fields(job, last, cost))
 
 
-def detail_of(job: Job, runs: Sequence[JobRun], tasks: Sequence[Task], dagster_url: str | None) -> JobDetail:
+def detail_of(
+    job: Job, runs: Sequence[JobRun], tasks: Sequence[Task], cost: JobCost, dagster_url: str | None
+) -> JobDetail:
     views = [_run_view(run, [task for task in tasks if task.run_id == run.id], dagster_url) for run in runs]
     return JobDetail(
-        **_fields(job, runs[-1] if runs else None),  # type: ignore[arg-type]
+        **_fields(job, runs[-1] if runs else None, cost),  # type: ignore[arg-type]
         command=job.spec.command,
         args=job.spec.args,
         env_names=sorted(job.spec.env),
         max_runtime_seconds=job.spec.max_runtime_seconds,
         max_price_per_gpu_hour=job.spec.max_price_per_gpu_hour,
+        max_cost=job.spec.max_cost,
         max_attempts=job.spec.retries.max_attempts,
         gpu_seconds=round(sum(view.gpu_seconds for view in views), 6),
         runs=views,
     )
 
 
-def _fields(job: Job, last: JobRun | None) -> dict[str, object]:
+def _fields(job: Job, last: JobRun | None, cost: JobCost) -> dict[str, object]:
     wanted = job.spec.requirements
     return {
         "id": job.id,
@@ -270,6 +297,7 @@ def _fields(job: Job, last: JobRun | None) -> dict[str, object]:
         "started_at": last.started_at if last else None,
         "ended_at": job.ended_at,
         "exit_code": last.exit_code if last else None,
+        "cost": CostView(so_far=in_dollars(micros(cost.so_far)), held=in_dollars(cost.held)),
     }
 
 

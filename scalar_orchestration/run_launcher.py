@@ -147,7 +147,7 @@ class ScalarRunLauncher(DockerRunLauncher):
         # Before the stop: told after it, it might come after the end.
         self._instance.report_run_canceling(run)
         with self._database.transaction() as tx:
-            withdrawn = store.withdraw_request(tx, run.run_id, utc_now())
+            withdrawn = life.withdraw(tx, run.run_id, utc_now())
             row = store.run_of_dagster(tx, run.run_id)
             if row is not None:
                 store.job(tx, row.job_id, for_update=True)

@@ -95,6 +95,8 @@ class Obstacle(StrEnum):
     """It might outlast every node that is free."""
     RESERVED = "reserved"
     """What is free is kept for a reservation that begins, or goes on, while it may run."""
+    CREDIT = "credit"
+    """A flex job of an organisation that has nothing left: it is not even looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,8 @@ class TerminationReason(StrEnum):
     NODE_LOST = "node_lost"
     BLOCK_ENDED = "block_ended"
     PEER_FAILED = "peer_failed"
+    OUT_OF_CREDIT = "out_of_credit"
+    MAX_COST_REACHED = "max_cost_reached"
 
     @property
     def run_state(self) -> RunState:
@@ -131,6 +133,17 @@ _FACTS: dict[TerminationReason, _Facts] = {
     ),
     _R.PEER_FAILED: _Facts(
         state=_FAILED, fault=Fault.JOB, retry_on=RetryOn.ERROR, text="Another node of the same run failed."
+    ),
+    _R.OUT_OF_CREDIT: _Facts(
+        state=_CANCELLED,
+        fault=Fault.NOBODY,
+        text="Your organisation's credit was used up, and the grace for flex jobs was over: top up, then requeue it."
+        " GET /v1/balance shows what there is.",
+    ),
+    _R.MAX_COST_REACHED: _Facts(
+        state=_CANCELLED,
+        fault=Fault.NOBODY,
+        text="It had cost its max_cost and was stopped: submit it with a higher one.",
     ),
 }
 

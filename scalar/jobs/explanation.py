@@ -44,7 +44,7 @@ def _waiting(job: Job, last: JobRun | None, now: datetime) -> Explanation:
     return Explanation(summary=summary, details=queue + before, advice=advice)
 
 
-def _obstacle(obstacle: Obstacle, job: Job) -> tuple[str, str | None]:
+def _obstacle(obstacle: Obstacle, job: Job) -> tuple[str, str | None]:  # noqa: PLR0911 - one an obstacle
     wanted = job.spec.requirements
     size = f"{wanted.gpus} {wanted.gpu_type or ''} GPU(s)".replace("  ", " ")
     each = f"{wanted.nodes} nodes with {size} each" if wanted.nodes > 1 else f"a node with {size}"
@@ -72,6 +72,10 @@ def _obstacle(obstacle: Obstacle, job: Job) -> tuple[str, str | None]:
             return "It waits: the GPUs that are free are reserved for others within the time that it may run.", (
                 f"{shorter} max_runtime_seconds lets it start if it is over before they are needed: GET /v1/capacity"
                 " shows when that is. POST /v1/reservations keeps GPUs for you."
+            )
+        case Obstacle.CREDIT:
+            return "It waits: your organisation's credit is used up.", (
+                "It starts by itself once there is credit again: GET /v1/balance shows what is missing."
             )
 
 

@@ -3,7 +3,8 @@
     submit ─► (capacity.placing places it) ─► launch ─► apply_report … ─► finish_run ─► sequel
                 cancel, requeue, stop_run, re_execute: at any time
 
-Locks are taken in one order, job before run, so that two deeds on one job wait for each other and never deadlock.
+Locks are taken in one order, job before run before the organisation's account (`billing.holds`), so that two deeds on
+one job wait for each other and never deadlock.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from datetime import datetime
 from uuid import UUID
 
 from scalar.accounts.store import audit
+from scalar.billing import holds
 from scalar.database import Channel, Transaction, notify
 from scalar.errors import Conflict, IdempotencyConflict, NotFound
 from scalar.jobs import store, tasks
@@ -37,7 +39,10 @@ def submit(
     idempotency_key: str | None,
     now: datetime,
 ) -> Submission:
-    """Accept a job, once per idempotency key. Raises: `IdempotencyConflict`."""
+    """Accept a job, once per idempotency key, and hold what it may cost.
+
+    Raises: `IdempotencyConflict`; `PaymentRequired` where that is more than there is.
+    """
     digest = request_hash(spec)
     job_id = store.insert_job(
         tx,
@@ -52,16 +57,19 @@ def submit(
         return _earlier(tx, organisation_id, str(idempotency_key), digest)
     audit(tx, key_id, "job.submit", job_id)
     notify(tx, Channel.QUEUE, job_id)
-    return Submission(job=_existing(store.job(tx, job_id)), created=True)
+    job = _existing(store.job(tx, job_id))
+    holds.hold_for(tx, job, now, new=True)
+    return Submission(job=job, created=True)
 
 
 def request_hash(spec: JobSpec) -> bytes:
     """The same for the same request, however its JSON was spelled."""
     asked = asdict(spec)
-    price = asked.pop("max_price_per_gpu_hour")
-    if price is not None:
-        # Only then: the hashes of requests that know of no such limit stay what they were.
-        asked["max_price_per_gpu_hour"] = str(price.normalize())
+    for name in ("max_price_per_gpu_hour", "max_cost"):
+        limit = asked.pop(name)
+        if limit is not None:
+            # Only then: the hashes of requests that know of no such limit stay what they were.
+            asked[name] = str(limit.normalize())
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=sorted).encode()).digest()
 
 
@@ -78,7 +86,7 @@ def cancel(tx: Transaction, job_id: str, *, organisation_id: str | None, actor: 
     audit(tx, actor, "job.cancel", job_id)
     run = store.active_run(tx, job_id)
     if run is None:
-        _end_without_run(tx, job, TerminationReason.CANCELLED, now)
+        _follow(tx, job, TerminationReason.CANCELLED, now)
     else:
         stop_run(tx, run, TerminationReason.CANCELLED, now)
     return _existing(store.job(tx, job_id))
@@ -95,23 +103,37 @@ def stop_run(tx: Transaction, run: JobRun, reason: TerminationReason, now: datet
 
 
 def requeue(tx: Transaction, job_id: str, *, organisation_id: str | None, actor: str, now: datetime) -> Job:
-    """A job that has ended starts again from the queue, with all its tries. Raises: `NotFound`, `IllegalMove`."""
+    """A job that has ended starts again from the queue, with all its tries.
+
+    Raises: `NotFound`, `IllegalMove`; `PaymentRequired` where it may cost more than there is.
+    """
     _existing(store.job(tx, job_id, organisation_id=organisation_id, for_update=True))
     store.requeue_job(tx, job_id, now)
     audit(tx, actor, "job.requeue", job_id)
     notify(tx, Channel.QUEUE, job_id)
-    return _existing(store.job(tx, job_id))
+    job = _existing(store.job(tx, job_id))
+    holds.hold_for(tx, job, now)
+    return job
 
 
 def re_execute(tx: Transaction, job_id: str, dagster_run_id: str, now: datetime) -> None:
     """Somebody re-executed the job in Dagster: it starts again, and its next run is that Dagster run.
 
-    Raises: `NotFound`, `IllegalMove` where it has not ended.
+    Raises: `NotFound`, `IllegalMove` where it has not ended; `PaymentRequired` where it may cost more than there is.
     """
     _existing(store.job(tx, job_id, for_update=True))
     store.requeue_job(tx, job_id, now, dagster_run_id=UUID(dagster_run_id))
     audit(tx, "dagster", "job.re_execute", job_id, dagster_run_id=dagster_run_id)
     notify(tx, Channel.QUEUE, job_id)
+    holds.hold_for(tx, _existing(store.job(tx, job_id)), now)
+
+
+def withdraw(tx: Transaction, dagster_run_id: str, now: datetime) -> bool:
+    """A re-execution that still waits is wanted no more: its job is cancelled. False where none waits."""
+    job_id = store.withdraw_request(tx, dagster_run_id, now)
+    if job_id is not None:
+        holds.settle(tx, job_id, now)
+    return job_id is not None
 
 
 def launch(tx: Transaction, run_id: str, dagster_run_id: str, now: datetime) -> bool:
@@ -145,8 +167,7 @@ def finish_run(
     tasks.release_gpus(tx, run_id, None, now)
     tasks.touch_nodes_of(tx, run_id)
     job = _existing(store.job(tx, run.job_id, for_update=True))
-    then = sequel(reason, job.spec.retries, failures=job.failures, interruptions=job.interruptions, now=now)
-    store.apply_sequel(tx, job.id, reason, then, now)
+    _follow(tx, job, reason, now)
     notify(tx, Channel.RUNS, run.job_id)
     notify(tx, Channel.QUEUE, job.id)
 
@@ -228,9 +249,14 @@ def _reason(row: tasks.TaskRow, stop: TerminationReason | None) -> TerminationRe
     return reason_of(row.ending or TaskEnding.STOPPED, row.exit_code, stop)
 
 
-def _end_without_run(tx: Transaction, job: Job, reason: TerminationReason, now: datetime) -> None:
+def _follow(tx: Transaction, job: Job, reason: TerminationReason, now: datetime) -> None:
+    """The job goes where the rule of retries sends it, and what is held for it goes along."""
     then = sequel(reason, job.spec.retries, failures=job.failures, interruptions=job.interruptions, now=now)
     store.apply_sequel(tx, job.id, reason, then, now)
+    if then.state.ended:
+        holds.settle(tx, job.id, now)
+    else:
+        holds.hold_on(tx, job, now)
 
 
 def _earlier(tx: Transaction, organisation_id: str, idempotency_key: str, digest: bytes) -> Submission:

@@ -132,6 +132,8 @@ class JobSpec:
     max_runtime_seconds: int | None = None
     max_price_per_gpu_hour: Decimal | None = None
     """Dollars: no node is bought for it above that. It says nothing of what the job itself costs its customer."""
+    max_cost: Decimal | None = None
+    """Dollars that it may cost its customer in all its runs: it is stopped when it has."""
     retries: RetryPolicy = RetryPolicy()
     labels: dict[str, str] = field(default_factory=dict)
 

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from scalar.billing.exhaustion import look_after
 from scalar.database import Transaction
 from scalar.jobs import life, store, tasks
 from scalar.jobs.model import JobRun, TaskState
@@ -29,15 +30,18 @@ def apply_report(tx: Transaction, node_id: str, report: TaskReport, now: datetim
     run = store.run(tx, report.run_id)
     if run is None or run.token.get_secret_value() != report.token.get_secret_value():
         return ReportOutcome.STALE
-    store.job(tx, run.job_id, for_update=True)
+    job = store.job(tx, run.job_id, for_update=True)
     run = store.run(tx, report.run_id, for_update=True)
     task = next((row for row in tasks.task_rows(tx, report.run_id) if row.rank == report.rank), None)
-    if run is None or task is None or task.node_id != node_id:
+    if job is None or run is None or task is None or task.node_id != node_id:
         return ReportOutcome.STALE
     if task.state is TaskState.ENDED:
         repeated = isinstance(report, TaskEnded) and report.ending is task.ending
         return ReportOutcome.DUPLICATE if repeated else ReportOutcome.STALE
-    return _apply(tx, run, task, _in_its_time(report, run, now), now)
+    outcome = _apply(tx, run, task, _in_its_time(report, run, now), now)
+    if outcome is ReportOutcome.ACCEPTED and isinstance(report, TaskRunning | TaskAlive):
+        look_after(tx, job, run, now)
+    return outcome
 
 
 def _in_its_time(report: TaskReport, run: JobRun, now: datetime) -> TaskReport:

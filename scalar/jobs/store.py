@@ -31,8 +31,8 @@ MIRROR_LEASE = timedelta(seconds=30)
 
 _WITHOUT_CONTENTS = """id, organisation_id, name, image, null::text[] as command, null::text[] as args,
     '{}'::jsonb as env, labels, gpus, gpu_type, nodes, cpus, memory_bytes, tier, priority, max_runtime_seconds,
-    max_price_per_gpu_hour, max_attempts, retry_on, state, reason, failures, interruptions, submitted_at, queued_at,
-    not_before, ended_at, waiting"""
+    max_price_per_gpu_hour, max_cost, max_attempts, retry_on, state, reason, failures, interruptions, submitted_at,
+    queued_at, not_before, ended_at, waiting"""
 """Of many jobs at once: a command and an environment may have 256 KiB, and neither a list nor a pass needs them."""
 
 _RUN = """id, job_id, attempt, state, reason, message, exit_code, token, dagster_run_id, placed_at, launched_at,
@@ -65,11 +65,11 @@ def insert_job(
     row = tx.execute(
         """insert into jobs (id, organisation_id, created_by, idempotency_key, request_hash, name, image, command,
                args, env, labels, gpus, gpu_type, nodes, cpus, memory_bytes, tier, priority, max_runtime_seconds,
-               max_price_per_gpu_hour, max_attempts, retry_on, submitted_at, queued_at)
+               max_price_per_gpu_hour, max_cost, max_attempts, retry_on, submitted_at, queued_at)
            values (%(id)s, %(organisation_id)s, %(created_by)s, %(idempotency_key)s, %(request_hash)s, %(name)s,
                %(image)s, %(command)s, %(args)s, %(env)s, %(labels)s, %(gpus)s, %(gpu_type)s, %(nodes)s, %(cpus)s,
                %(memory_bytes)s, %(tier)s, %(priority)s, %(max_runtime_seconds)s, %(max_price_per_gpu_hour)s,
-               %(max_attempts)s, %(retry_on)s, %(now)s, %(now)s)
+               %(max_cost)s, %(max_attempts)s, %(retry_on)s, %(now)s, %(now)s)
            on conflict (organisation_id, idempotency_key) do nothing returning id""",
         {
             "id": new_id("job"),
@@ -126,11 +126,18 @@ def jobs(tx: Transaction, which: JobFilter) -> list[Job]:
 
 
 def queue(tx: Transaction, now: datetime) -> list[Job]:
-    """What waits and may be placed now, most urgent first: fast before flex, then priority, then age."""
+    """What waits and may be placed now, most urgent first: fast before flex, then priority, then age.
+
+    Flex jobs of an organisation that has nothing left, and no grace either, wait until it has.
+    """
     rows = tx.execute(
-        f"""select {_WITHOUT_CONTENTS} from jobs where state = 'queued' and (not_before is null or not_before <= %s)
+        f"""select {_WITHOUT_CONTENTS} from jobs
+           where state = 'queued' and (not_before is null or not_before <= %(now)s)
+             and not (tier = 'flex' and exists (
+                 select from billing_accounts b where b.organisation_id = jobs.organisation_id
+                 and b.empty_since + make_interval(secs => b.grace_seconds) <= %(now)s))
            order by tier = 'flex', priority desc, queued_at, id""",
-        [now],
+        {"now": now},
     )
     return [_job(row) for row in rows]
 
@@ -265,12 +272,13 @@ def is_requested(tx: Transaction, dagster_run_id: str) -> bool:
     return tx.execute(query, [dagster_run_id]).fetchone() is not None
 
 
-def withdraw_request(tx: Transaction, dagster_run_id: str, now: datetime) -> bool:
-    """Cancel the job that waits with this Dagster run; False where none does."""
+def withdraw_request(tx: Transaction, dagster_run_id: str, now: datetime) -> str | None:
+    """Cancel the job that waits with this Dagster run: its id; None where none does."""
     withdraw = """update jobs set state = 'cancelled', reason = 'terminated', ended_at = %s, waiting = null,
                       requested_dagster_run_id = null
-                  where requested_dagster_run_id = %s and state = 'queued'"""
-    return tx.execute(withdraw, [now, dagster_run_id]).rowcount == 1
+                  where requested_dagster_run_id = %s and state = 'queued' returning id"""
+    row = tx.execute(withdraw, [now, dagster_run_id]).fetchone()
+    return str(row["id"]) if row else None
 
 
 def move_run(tx: Transaction, run_id: str, state: RunState, *, started_at: datetime | None = None) -> None:
@@ -337,6 +345,7 @@ def _columns(spec: JobSpec) -> dict[str, Any]:
         "priority": spec.priority,
         "max_runtime_seconds": spec.max_runtime_seconds,
         "max_price_per_gpu_hour": spec.max_price_per_gpu_hour,
+        "max_cost": spec.max_cost,
         "max_attempts": spec.retries.max_attempts,
         "retry_on": sorted(spec.retries.on),
     }
@@ -360,6 +369,7 @@ def _job(row: dict[str, Any]) -> Job:
         priority=row["priority"],
         max_runtime_seconds=row["max_runtime_seconds"],
         max_price_per_gpu_hour=row["max_price_per_gpu_hour"],
+        max_cost=row["max_cost"],
         retries=RetryPolicy(max_attempts=row["max_attempts"], on=frozenset(map(RetryOn, row["retry_on"]))),
         labels=row["labels"],
     )

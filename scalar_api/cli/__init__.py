@@ -6,7 +6,22 @@ Exit codes: 0 done, 1 the job failed without a code of its own, 2 the command li
 
 import typer
 
-from scalar_api.cli import admin, capacity, jobs, market, nodes, orders, up
+from scalar_api.cli import (
+    admin,
+    capacity,
+    invoices,
+    jobs,
+    margin,
+    market,
+    nodes,
+    orders,
+    periods,
+    rates,
+    up,
+    usage,
+    wallets,
+    webhooks,
+)
 
 app = typer.Typer(
     name="scalar",
@@ -24,8 +39,16 @@ The API and the key are found in `SCALAR_API_URL` and `SCALAR_API_KEY`, or else 
 
 up.register(app)
 jobs.register(app)
+margin.register(app)
 nodes.register(app)
 capacity.register(app)
+wallets.register(app)
+usage.register(app)
 app.add_typer(admin.app, name="admin")
 app.add_typer(market.app, name="market")
 app.add_typer(orders.app, name="orders")
+app.add_typer(rates.app, name="rates")
+app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(wallets.app, name="billing")
+app.add_typer(invoices.app, name="invoices")
+app.add_typer(periods.app, name="periods")

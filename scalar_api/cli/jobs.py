@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import uuid
+from decimal import Decimal
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -40,6 +41,9 @@ def submit(
     max_price: Annotated[
         str | None, typer.Option(help="Dollars per GPU-hour: buy no node for it above that, such as `2.50`.")
     ] = None,
+    max_cost: Annotated[
+        str | None, typer.Option(help="Dollars that it may cost you in all: it is stopped then. Such as `25`.")
+    ] = None,
     max_attempts: Annotated[int, typer.Option(help="Tries in all, if it fails.", min=1, max=10)] = 1,
     retry_on: Annotated[
         list[str] | None, typer.Option(help="`error`, `out_of_memory`, `timeout`; can be repeated.")
@@ -64,6 +68,7 @@ def submit(
         "priority": priority,
         "max_runtime_seconds": _seconds(max_runtime) if max_runtime else None,
         "max_price_per_gpu_hour": max_price,
+        "max_cost": max_cost,
         "retries": {"max_attempts": max_attempts, **({"on": retry_on} if retry_on else {})},
         "env": dict(_variable(each) for each in env or ()),
         "labels": dict(_pair(each, "--label") for each in label or ()),
@@ -138,6 +143,7 @@ def show(job: JobId, json: Json = False) -> None:
             ("Asked for", f"{_gpus(detail)} GPU(s), {detail['tier']}, priority {detail['priority']}"),
             ("Submitted", f"{detail['submitted_at']}  ({view.ago(detail['submitted_at'])})"),
             ("GPU seconds", detail["gpu_seconds"]),
+            ("Cost", _cost(detail)),
         ]
     )
     view.table(
@@ -232,6 +238,15 @@ def _run_row(job: dict[str, Any], run: dict[str, Any]) -> list[Any]:
 def _gpus(job: dict[str, Any]) -> str:
     wanted = job["resources"]
     return f"{wanted['nodes']}x{wanted['gpus']}" if wanted["nodes"] > 1 else str(wanted["gpus"])
+
+
+def _cost(job: dict[str, Any]) -> str:
+    """`$1.25 so far, $2.35 held`."""
+    cost, limit = job["cost"], job["max_cost"]
+    parts = [f"{view.dollars(cost['so_far'])}{' so far' if job['ended_at'] is None else ''}"]
+    parts += [f"{view.dollars(cost['held'])} held"] if Decimal(cost["held"]) else []
+    parts += [f"{view.dollars(limit)} at most"] if limit else []
+    return ", ".join(parts)
 
 
 def _without_dashes(command: list[str] | None) -> list[str]:

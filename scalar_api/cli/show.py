@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
@@ -85,6 +86,15 @@ def between(start: str | None, end: str | None) -> str | None:
         return None
     until = datetime.fromisoformat(end) if end else datetime.now(UTC)
     return duration((until - datetime.fromisoformat(start)).total_seconds())
+
+
+def dollars(amount: Any) -> str | None:
+    """`$1,234.50`; fractions of a cent as far as there are any."""
+    if amount is None:
+        return None
+    value = Decimal(amount)
+    whole, _, fraction = f"{abs(value):,.6f}".partition(".")
+    return f"{'-' if value < 0 else ''}${whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 
 from scalar_api.cli.client import Client
+from scalar_api.cli.show import dollars
 from scalar_api.up.errors import UpError
 from scalar_api.up.platform import Platform
 from scalar_api.up.purchase import block_of
@@ -31,6 +32,10 @@ class SampleResult:
     dagster_url: str | None
     price_paid: str | None
     """Of the block that its node was bought with."""
+    cost: str
+    """What its customer pays."""
+    margin: str
+    """What is left of that, in words."""
 
 
 def run_sample(platform: Platform, *, docker: bool, write: Callable[[str], None]) -> SampleResult:
@@ -109,6 +114,7 @@ def _result(client: Client, job_id: str, platform: Platform) -> SampleResult:
     started, ended = (datetime.fromisoformat(run[each]) for each in ("started_at", "ended_at"))
     if not job["gpu_seconds"]:
         raise UpError(f"The sample job {job_id} succeeded, and no GPU second of it was metered.")
+    earned = Client(platform.api_url, platform.credentials.operator_key).get(f"/v1/jobs/{job_id}/margin")
     return SampleResult(
         job_id=job_id,
         waited_seconds=(started - datetime.fromisoformat(job["submitted_at"])).total_seconds(),
@@ -116,6 +122,8 @@ def _result(client: Client, job_id: str, platform: Platform) -> SampleResult:
         gpu_seconds=job["gpu_seconds"],
         dagster_url=run["dagster_url"],
         price_paid=_price_paid(platform, run) if platform.options.market else None,
+        cost=f"{dollars(earned['revenue'])}   to the customer",
+        margin=_margin(earned),
     )
 
 
@@ -124,3 +132,13 @@ def _price_paid(platform: Platform, run: dict[str, Any]) -> str:
     if block is None:
         raise UpError("The sample job ran on a node that was not bought.")
     return f"${float(block['price']):.2f} per node-hour with {block['order_id']}"
+
+
+def _margin(earned: dict[str, Any]) -> str:
+    if not earned["nodes"]:
+        return f"{dollars(earned['margin'])}   its node was not bought, and costs nothing here"
+    return (
+        f"{dollars(earned['margin_before_idle'])}   after {dollars(earned['cost'])} for its part of the node;"
+        f" {dollars(earned['margin'])} with {dollars(earned['idle_cost'])} of the hour's idle time"
+        + ("" if earned["exact"] else " so far")
+    )

@@ -115,6 +115,8 @@ def _summary(result: SampleResult) -> str:
         f"\n  ran      {result.ran_seconds:.2f} s"
         f"\n  metered  {result.gpu_seconds:.2f} GPU seconds"
         + (f"\n  node     bought for {result.price_paid}" if result.price_paid else "")
+        + f"\n  cost     {result.cost}"
+        + f"\n  margin   {result.margin}"
         + (f"\n  Dagster  {result.dagster_url}" if result.dagster_url else "")
     )
 

@@ -34,7 +34,8 @@ def test_what_a_customer_may_have_retried_is_the_job_own_doing(reason: Terminati
 
 def test_only_exit_code_0_is_success() -> None:
     assert [reason for reason in _R if reason.run_state is RunState.SUCCEEDED] == [_R.COMPLETED]
-    assert [reason for reason in _R if reason.run_state is RunState.CANCELLED] == [_R.CANCELLED, _R.TERMINATED]
+    cancelled = [_R.CANCELLED, _R.TERMINATED, _R.OUT_OF_CREDIT, _R.MAX_COST_REACHED]
+    assert [reason for reason in _R if reason.run_state is RunState.CANCELLED] == cancelled
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""`python -m sandbox.stripe`: options, the key, the server. Exit codes: 0 stopped by a signal, 2 wrong options."""
+
+import logging
+import os
+import signal
+import sys
+
+from sandbox.stripe import collecting, events, options, settling
+from sandbox.stripe.identity import kept_secret
+from sandbox.stripe.options import Options
+from sandbox.stripe.refusals import Refusal
+from sandbox.stripe.server import serve
+from sandbox.stripe.store import field_is
+from sandbox.stripe.world import Deed, World
+
+_KEY_VARIABLE = "SANDBOX_STRIPE_KEY"
+_DEEDS: dict[str, Deed] = {
+    "finalize": collecting.finalize_when_due,
+    "collect": collecting.collect,
+    "overdue": settling.become_overdue,
+}
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    given = options.parse()
+    try:
+        world = World(given, _DEEDS)
+        key = os.environ.pop(_KEY_VARIABLE, "") or kept_secret(given.key_file or given.data / "key", "sk_test")
+        _tell(world, given)
+    except (OSError, Refusal) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The server stops at the signal, and then sends it again to whoever handled it before.
+        signal.signal(number, lambda *_: None)
+    try:
+        serve(world, key, host=given.host, port=given.port, port_file=given.port_file)
+    except OSError as error:
+        sys.stderr.write(f"{given.host}:{given.port}: {error}\n")
+        return 2
+    return 0
+
+
+def _tell(world: World, given: Options) -> None:
+    """The endpoint of the command line, made where there is none of its address yet."""
+    if given.webhook_url is None:
+        return
+    secret = kept_secret(given.webhook_secret_file or given.data / "webhook_secret", "whsec")
+    with world.turn():
+        found = world.store.find("webhook_endpoint", field_is("url", given.webhook_url))
+        endpoint = found[0] if found else events.add_endpoint(world, given.webhook_url, ["*"], secret=secret)
+        world.store.hide(endpoint["id"], secret=secret)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

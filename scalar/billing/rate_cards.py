@@ -1,0 +1,102 @@
+"""Rate cards: what a GPU-second costs an organisation, by GPU type and tier, from when until when. Pure.
+
+its own card ─► the default card ─► the built-in one        each fills in only what those before it leave open
+'H100'       ─► '*'                                         within a card, the GPU type's own price goes first
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from scalar.billing.pricing.flat import Flat
+from scalar.billing.pricing.market import Market
+from scalar.billing.pricing.model import PricingModel, per_gpu_hour
+from scalar.jobs.model import Tier
+
+ANY_TYPE = "*"
+PriceKey = tuple[str, str]
+"""(GPU type or '*', tier)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateCard:
+    """In force in [effective_from, effective_until), both at full hours."""
+
+    id: str
+    name: str
+    organisation_id: str | None
+    """None: for everybody who has none of their own."""
+    effective_from: datetime
+    effective_until: datetime | None = None
+    prices: Mapping[PriceKey, PricingModel] = field(default_factory=dict)
+    minimum_commitment: int = 0
+    """Micro-dollars a month: what is missing of it is a line of the invoice."""
+    discount_percent: Decimal = Decimal(0)
+    """Off every price."""
+    free_gpu_seconds: Decimal = Decimal(0)
+    """A month, of whatever type and tier: the first that are used."""
+
+    def in_force(self, at: datetime) -> bool:
+        return self.effective_from <= at and (self.effective_until is None or at < self.effective_until)
+
+    @property
+    def depends_on_quantity(self) -> bool:
+        """Whether what one hour costs depends on the other hours of its month."""
+        return bool(self.free_gpu_seconds) or any(each.depends_on_quantity for each in self.prices.values())
+
+
+DEFAULT_RATE_CARD = RateCard(
+    id="built-in",
+    name="Built-in prices",
+    organisation_id=None,
+    effective_from=datetime(1970, 1, 1, tzinfo=UTC),
+    prices={
+        ("H100", Tier.FAST): Flat(price=per_gpu_hour("3.60")),
+        ("H100", Tier.FLEX): Market(margin_percent=Decimal(20), cap=per_gpu_hour("3.00")),
+        (ANY_TYPE, Tier.FAST): Flat(price=per_gpu_hour("4.00")),
+        (ANY_TYPE, Tier.FLEX): Market(margin_percent=Decimal(20), cap=per_gpu_hour("3.40")),
+    },
+)
+"""What holds where nothing is configured. An H100: $3.60 an hour; flex at the market's price and 20%, at most $3.00.
+Any other GPU: $4.00; flex at the market's price and 20%, at most $3.40.
+"""
+
+
+def card_in_force(cards: Iterable[RateCard], organisation_id: str, at: datetime) -> RateCard:
+    """The card that an organisation pays by at a moment, with every price that it leaves open filled in."""
+    found = {card.organisation_id: card for card in cards if card.in_force(at)}
+    return completed(found.get(organisation_id), found.get(None))
+
+
+def completed(own: RateCard | None, default: RateCard | None) -> RateCard:
+    """The first that there is, with what it leaves open from the next."""
+    first, *rest = [*(card for card in (own, default) if card), DEFAULT_RATE_CARD]
+    prices = dict(first.prices)
+    for card in rest:
+        covered = {tier for gpu_type, tier in prices if gpu_type == ANY_TYPE}
+        prices |= {key: model for key, model in card.prices.items() if key not in prices and key[1] not in covered}
+    return replace(first, prices=prices)
+
+
+def price_of(card: RateCard, gpu_type: str, tier: str) -> PricingModel:
+    """The model that a card in force prices these seconds by, its discount taken off.
+
+    Raises: `LookupError` where the card has none: one that `card_in_force` gave always has one.
+    """
+    model = card.prices.get((gpu_type, tier)) or card.prices.get((ANY_TYPE, tier))
+    if model is None:
+        raise LookupError(f"rate card {card.id} has no price for {gpu_type} {tier}")
+    return model.discounted(card.discount_percent) if card.discount_percent else model
+
+
+def prices_for(card: RateCard, gpu_type: str | None, tier: str) -> list[PricingModel]:
+    """Those that may come to hold; several where any GPU type will do."""
+    if gpu_type is not None:
+        return [price_of(card, gpu_type, tier)]
+    return [price_of(card, each, tier) for each, of in card.prices if of == tier]
+
+
+def commitment_shortfall(card: RateCard, used: int) -> int:
+    """Micro-dollars that a month's usage lacks of what the card commits to."""
+    return max(0, card.minimum_commitment - max(0, used))

@@ -1,0 +1,1 @@
+"""Invoices and usage on paper and in spreadsheets: HTML to print, PDF, CSV. All say what `document` says."""

@@ -1,0 +1,60 @@
+"""Rate cards and coupons, for operators: what a GPU-second costs whom, from when on."""
+
+from fastapi import APIRouter
+
+from scalar.accounts import store as accounts
+from scalar.billing import rate_cards_store, rates
+from scalar.billing.rate_cards import DEFAULT_RATE_CARD
+from scalar.database import Transaction
+from scalar.errors import Conflict, InvalidRequest, NotFound
+from scalar.metering.model import hour_of
+from scalar_api.dependencies import Db, Now, Operator
+from scalar_api.problems import responses
+from scalar_api.rate_views import CouponBody, CouponView, RateCardBody, RateCardList, RateCardView
+
+router = APIRouter(prefix="/v1", tags=["billing"])
+_OF_RATES = responses()
+_OF_A_NEW_ONE = responses(NotFound, Conflict)
+
+
+@router.get("/rate-cards", responses=_OF_RATES)
+def list_rate_cards(_: Operator, database: Db) -> RateCardList:
+    """All of them, those that are over and those that are yet to come too."""
+    with database.transaction() as tx:
+        cards = rate_cards_store.cards(tx)
+    return RateCardList(data=[RateCardView.of(card) for card in (*cards, DEFAULT_RATE_CARD)])
+
+
+@router.post("/rate-cards", status_code=201, responses=_OF_A_NEW_ONE)
+def create_rate_card(body: RateCardBody, caller: Operator, database: Db, now: Now) -> RateCardView:
+    """Let prices come into force at an hour; the card that was in force without an end is over then.
+
+    What has been used keeps its price. A card is never changed: a new price is a new card.
+    """
+    with database.transaction() as tx:
+        organisation_id = _organisation(tx, body.organisation)
+        try:
+            card = body.card(organisation_id, hour_of(now))
+        except ValueError as error:
+            raise InvalidRequest(f"prices: {error}.") from error
+        return RateCardView.of(rates.set_rate_card(tx, card, actor=caller.actor, now=now))
+
+
+@router.post("/coupons", status_code=201, responses=_OF_A_NEW_ONE)
+def create_coupon(body: CouponBody, caller: Operator, database: Db, now: Now) -> CouponView:
+    """Something off the invoices of months that begin while it holds, or off the first of them only."""
+    coupon = body.coupon(None, now)
+    if coupon.ends_at is not None and coupon.ends_at <= coupon.starts_at:
+        raise InvalidRequest("A coupon ends after it starts.")
+    with database.transaction() as tx:
+        coupon = body.coupon(_organisation(tx, body.organisation), now)
+        return CouponView.of(rates.make_coupon(tx, coupon, actor=caller.actor, now=now))
+
+
+def _organisation(tx: Transaction, named: str | None) -> str | None:
+    if named is None:
+        return None
+    found = next((each for each in accounts.organisations(tx) if named in (each.id, each.name)), None)
+    if found is None:
+        raise NotFound(f"There is no organisation {named!r}.")
+    return found.id
