@@ -78,8 +78,9 @@ create table rated_lines (
     id bigint generated always as identity primary key,
     hour timestamptz not null check (hour = date_trunc('hour', hour, 'UTC')),
     run_id text not null references job_runs,
+    -- Copied from the run and its job.
     job_id text not null,
-    organisation_id text not null references organisations,
+    organisation_id text not null,
     -- Whose API key submitted the job, and the project that its labels name.
     key_id text not null,
     project text,
@@ -101,8 +102,7 @@ create table rated_lines (
 );
 
 create index rated_lines_hour on rated_lines (hour);
-create index rated_lines_run on rated_lines (run_id, hour);
-create index rated_lines_job on rated_lines (job_id);
+create index rated_lines_job on rated_lines (job_id, run_id, hour);
 create index rated_lines_organisation on rated_lines (organisation_id, hour);
 create index rated_lines_ledger_source on rated_lines (ledger_source);
 

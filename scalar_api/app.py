@@ -34,6 +34,7 @@ from scalar_api.routes import (
     periods,
     rates,
     usage,
+    usage_events,
     wallets,
 )
 from scalar_api.routes import market as market_routes
@@ -81,6 +82,7 @@ def create_app(config: Settings | None = None, market: MarketSettings | None = N
         webhook_routes,
         wallets,
         usage,
+        usage_events,
         invoices,
         periods,
         health,

@@ -8,6 +8,8 @@ from scalar.errors import InvalidRequest, TooLarge
 from scalar_api.problems import of_error
 
 MAX_BODY_BYTES = 1024 * 1024
+LARGER_BODIES = {"/v1/usage-events": 4 * MAX_BODY_BYTES}
+"""By path: ten thousand events, however they are spaced."""
 
 
 class BodyLimit:
@@ -21,8 +23,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = LARGER_BODIES.get(scope["path"], self._limit)
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        body = _Body(receive, self._limit)
+        body = _Body(receive, limit)
 
         async def send_within_limit(message: Message) -> None:
             # A framework that caught the error while it read the body would answer in its own words.
@@ -30,17 +33,13 @@ class BodyLimit:
                 raise _OverLimitError
             await send(message)
 
-        if announced.isdigit() and int(announced) > self._limit:
-            await self._refuse(scope, receive, send)
+        if announced.isdigit() and int(announced) > limit:
+            await _refuse(limit, scope, receive, send)
             return
         try:
             await self._app(scope, body.receive, send_within_limit)
         except _OverLimitError:
-            await self._refuse(scope, receive, send)
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = TooLarge(f"A request's body may have {self._limit // 1024} KiB at most.")
-        await of_error(error)(scope, receive, send)
+            await _refuse(limit, scope, receive, send)
 
 
 class NoNul:
@@ -55,6 +54,11 @@ class NoNul:
             await of_error(error)(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+async def _refuse(limit: int, scope: Scope, receive: Receive, send: Send) -> None:
+    error = TooLarge(f"The body of this request may have {limit // 1024} KiB at most.")
+    await of_error(error)(scope, receive, send)
 
 
 class _OverLimitError(Exception):

@@ -167,9 +167,14 @@ class RateCardView(BaseModel):
     def of(cls, card: RateCard) -> Self:
         prices = [
             PriceView(gpu_type=gpu_type, tier=tier, price=model.to_json())
-            for (gpu_type, tier), model in card.prices.items()
+            for (gpu_type, tier), model in sorted(card.prices.items(), key=lambda each: each[0])
         ]
-        return cls(**{**vars(card), "minimum_commitment": dollars(card.minimum_commitment), "prices": prices})
+        numbers = {
+            "minimum_commitment": _usd(card.minimum_commitment),
+            "discount_percent": text(card.discount_percent),
+            "free_gpu_seconds": text(card.free_gpu_seconds),
+        }
+        return cls(**{**vars(card), **numbers, "prices": prices})
 
 
 class RateCardList(BaseModel):
@@ -222,7 +227,11 @@ class CouponView(BaseModel):
     def of(cls, coupon: Coupon) -> Self:
         fields = {name: value for name, value in vars(coupon).items() if name != "amount_off_micros"}
         off = coupon.amount_off_micros
-        return cls(**fields, amount_off=None if off is None else dollars(off))
+        return cls(**fields, amount_off=None if off is None else _usd(off))
 
 
-_ZERO = Decimal(0)
+def _usd(amount: int) -> Decimal:
+    return dollars(amount).quantize(_MICRO)
+
+
+_ZERO, _MICRO = Decimal(0), Decimal("0.000001")

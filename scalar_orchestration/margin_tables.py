@@ -8,30 +8,28 @@ from scalar.billing.costs import NodeCost
 from scalar.billing.margin import BlockPnl, CustomerLine, JobLine, Margin, MonthLine
 from scalar.billing.tie_store import Tie
 
-_Cell = str | float | None
+_Row = Sequence[str | float | None]
 
 
 def nodes_table(nodes: Iterable[NodeCost]) -> dg.TableMetadataValue:
     """What each block's nodes cost, and who bears it."""
-    return _table(
-        ["block", "gpu_type"],
-        ["gpu_hours", "used_gpu_hours", "cost", "runs", "idle_shared", "idle_unshared"],
+    rows: list[_Row] = [
         [
-            [
-                each.block_id,
-                each.gpu_type,
-                float(each.gpu_seconds) / 3600,
-                float(each.used_gpu_seconds) / 3600,
-                *map(_usd, (each.cost, each.direct, each.idle_shared, each.idle_unshared)),
-            ]
-            for each in nodes
-        ],
-    )
+            each.block_id,
+            each.gpu_type,
+            float(each.gpu_seconds) / 3600,
+            float(each.used_gpu_seconds) / 3600,
+            *map(_usd, (each.cost, each.direct, each.idle_shared, each.idle_unshared)),
+        ]
+        for each in nodes
+    ]
+    numbers = ["gpu_hours", "used_gpu_hours", "cost", "runs", "idle_shared", "idle_unshared"]
+    return _table(["block", "gpu_type"], numbers, rows)
 
 
 def months_table(months: Iterable[MonthLine]) -> dg.TableMetadataValue:
     numbers = ["revenue", "direct", "idle_shared", "idle_unshared", "resale_result", "cost", "margin"]
-    rows = [[f"{each.month:%Y-%m}", *(_usd(getattr(each, name)) for name in numbers)] for each in months]
+    rows: list[_Row] = [[f"{each.month:%Y-%m}", *(_usd(getattr(each, name)) for name in numbers)] for each in months]
     return _table(["month"], numbers, rows)
 
 
@@ -61,7 +59,7 @@ def blocks_table(blocks: Iterable[BlockPnl]) -> dg.TableMetadataValue:
         "revenue",
         "margin",
     ]
-    rows: list[list[_Cell]] = [
+    rows: list[_Row] = [
         [
             each.block_id,
             each.order_id,
@@ -77,7 +75,7 @@ def blocks_table(blocks: Iterable[BlockPnl]) -> dg.TableMetadataValue:
 
 def ties_table(ties: Iterable[Tie]) -> dg.TableMetadataValue:
     """Two books' figures of the same."""
-    rows = [[each.what, *map(_usd, (each.ours, each.theirs, each.off))] for each in ties]
+    rows: list[_Row] = [[each.what, *map(_usd, (each.ours, each.theirs, each.off))] for each in ties]
     return _table(["what"], ["ours", "theirs", "off"], rows)
 
 
@@ -89,7 +87,7 @@ def _earned(line: Margin) -> list[float | None]:
     return [*money, None if line.percent is None else float(line.percent)]
 
 
-def _table(texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[_Cell]]) -> dg.TableMetadataValue:
+def _table(texts: Sequence[str], numbers: Sequence[str], rows: Iterable[_Row]) -> dg.TableMetadataValue:
     names = [*texts, *numbers]
     columns = [dg.TableColumn(name) for name in texts] + [dg.TableColumn(name, "float") for name in numbers]
     return dg.MetadataValue.table(

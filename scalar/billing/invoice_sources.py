@@ -13,11 +13,12 @@ from scalar.billing.months import end_of, share_of, start_of
 from scalar.billing.tax import NOWHERE, Domicile, TaxRate
 from scalar.database import Transaction
 
-_FREE = """free as (
+# Materialized: else `month_to_bill` is asked for each line, and not for each customer's month.
+_FREE = """free as materialized (
         select l.id, l.organisation_id, date_trunc('month', l.hour at time zone 'UTC')::date as month
         from rated_lines l where l.hour < %(end)s and (%(orgs)s::text[] is null or l.organisation_id = any(%(orgs)s))
           and not exists (select from invoiced_lines i where i.rated_line_id = l.id)),
-    targets as (
+    targets as materialized (
         select organisation_id, month, month_to_bill(organisation_id, month) as target
         from (select distinct organisation_id, month from free) as used)"""
 

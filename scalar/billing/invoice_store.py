@@ -26,7 +26,9 @@ def lock_invoices(tx: Transaction) -> None:
 
 
 def invoice(tx: Transaction, invoice_id: str, *, for_update: bool = False) -> Invoice | None:
-    """By its id or its number."""
+    """By its id or its number. With `for_update`, nobody else changes it until this transaction ends."""
+    if for_update:
+        tx.execute("lock table invoices in row exclusive mode")
     lock = "for no key update" if for_update else ""
     row = tx.execute(
         f"select {_INVOICE} from invoices where id = %(id)s or number = %(id)s {lock}", {"id": invoice_id}

@@ -3,6 +3,9 @@
 draft_month ─► open_invoice ─► mark_paid | void | mark_uncollectible
                                   └─► take_back (a dispute, a debit that bounced) ─► open again
 corrections: `crediting.credit`
+
+Nobody waits for another in a circle: a deed takes the invoices first, and posts to the ledger after it. Who posts
+themselves what a deed is about (a payment) calls the deed first.
 """
 
 from datetime import date, datetime, timedelta
@@ -41,25 +44,14 @@ def open_invoice(tx: Transaction, invoice_id: str, *, actor: str, now: datetime,
     if found.state is not InvoiceState.DRAFT:
         raise IllegalMove(f"{found.number} is {found.state}: it can't be opened.")
     draft_month(tx, found.month, now, organisation_id=found.organisation_id)
-    found = existing(store.invoice(tx, found.id))
-    number = store.next_number(tx, "INV", now.year)
-    _put_in_the_books(tx, found, now)
-    store.open_draft(tx, found.id, number, now=now, due_in=due_in)
-    store.take_carried(tx, found.organisation_id, found.id)
-    audit(tx, actor, "invoice.open", found.id, number=number)
-    _told(tx, found.id, EventType.INVOICE_OPENED, now)
-    pay_if_nothing_is_left(tx, found.id, now)
-    wallets.watch(tx, found.organisation_id, now)
-    return existing(store.invoice(tx, found.id))
+    return _open(tx, existing(store.invoice(tx, found.id)), actor=actor, now=now, due_in=due_in)
 
 
 def open_month(tx: Transaction, month: date, *, actor: str, now: datetime, due_in: timedelta) -> list[Invoice]:
     """Open every draft of a month, as it is after it was made again; those that are open now."""
     draft_month(tx, month, now)
-    return [
-        open_invoice(tx, invoice_id, actor=actor, now=now, due_in=due_in)
-        for invoice_id in store.drafts(tx, month).values()
-    ]
+    found = [existing(store.invoice(tx, invoice_id)) for invoice_id in store.drafts(tx, month).values()]
+    return [_open(tx, each, actor=actor, now=now, due_in=due_in) for each in found]
 
 
 def void(tx: Transaction, invoice_id: str, *, actor: str, reason: str, now: datetime) -> Invoice:
@@ -145,6 +137,19 @@ def existing(invoice: Invoice | None) -> Invoice:
     if invoice is None:
         raise NotFound("There is no such invoice.")
     return invoice
+
+
+def _open(tx: Transaction, found: Invoice, *, actor: str, now: datetime, due_in: timedelta) -> Invoice:
+    """Of a draft that is as it would be now."""
+    number = store.next_number(tx, "INV", now.year)
+    _put_in_the_books(tx, found, now)
+    store.open_draft(tx, found.id, number, now=now, due_in=due_in)
+    store.take_carried(tx, found.organisation_id, found.id)
+    audit(tx, actor, "invoice.open", found.id, number=number)
+    _told(tx, found.id, EventType.INVOICE_OPENED, now)
+    pay_if_nothing_is_left(tx, found.id, now)
+    wallets.watch(tx, found.organisation_id, now)
+    return existing(store.invoice(tx, found.id))
 
 
 def _put_in_the_books(tx: Transaction, found: Invoice, now: datetime) -> None:

@@ -45,6 +45,11 @@ class RateCard:
         """Whether what one hour costs depends on the other hours of its month."""
         return bool(self.free_gpu_seconds) or any(each.depends_on_quantity for each in self.prices.values())
 
+    @property
+    def depends_on_the_total(self) -> bool:
+        """Whether it depends on the hours after it, too."""
+        return any(each.depends_on_the_total for each in self.prices.values())
+
 
 DEFAULT_RATE_CARD = RateCard(
     id="built-in",
@@ -64,30 +69,34 @@ Any other GPU: $4.00; flex at the market's price and 20%, at most $3.40.
 
 
 def card_in_force(cards: Iterable[RateCard], organisation_id: str, at: datetime) -> RateCard:
-    """The card that an organisation pays by at a moment, with every price that it leaves open filled in."""
+    """The card that an organisation pays by at a moment: every price that it leaves open filled in, its discount taken
+    off each.
+    """
     found = {card.organisation_id: card for card in cards if card.in_force(at)}
     return completed(found.get(organisation_id), found.get(None))
 
 
 def completed(own: RateCard | None, default: RateCard | None) -> RateCard:
-    """The first that there is, with what it leaves open from the next."""
+    """The first that there is, with what it leaves open from the next, and its discount taken off."""
     first, *rest = [*(card for card in (own, default) if card), DEFAULT_RATE_CARD]
     prices = dict(first.prices)
     for card in rest:
         covered = {tier for gpu_type, tier in prices if gpu_type == ANY_TYPE}
         prices |= {key: model for key, model in card.prices.items() if key not in prices and key[1] not in covered}
+    if first.discount_percent:
+        prices = {key: model.discounted(first.discount_percent) for key, model in prices.items()}
     return replace(first, prices=prices)
 
 
 def price_of(card: RateCard, gpu_type: str, tier: str) -> PricingModel:
-    """The model that a card in force prices these seconds by, its discount taken off.
+    """The model that a card in force prices these seconds by.
 
     Raises: `LookupError` where the card has none: one that `card_in_force` gave always has one.
     """
     model = card.prices.get((gpu_type, tier)) or card.prices.get((ANY_TYPE, tier))
     if model is None:
         raise LookupError(f"rate card {card.id} has no price for {gpu_type} {tier}")
-    return model.discounted(card.discount_percent) if card.discount_percent else model
+    return model
 
 
 def prices_for(card: RateCard, gpu_type: str | None, tier: str) -> list[PricingModel]:

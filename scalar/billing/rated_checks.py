@@ -27,10 +27,11 @@ def due_hours(tx: Transaction, *, since: datetime, now: datetime) -> dict[dateti
                   or not exists (select from market_prices))
            union all
            select min(l.hour), 'lost ' || l.run_id
-           from job_runs r join rated_lines l on l.run_id = r.id
+           from job_runs r join rated_lines l on l.job_id = r.job_id and l.run_id = r.id
            where r.reason = any(%(platform)s) and r.ended_at >= %(since)s
              and not exists (
-                 select from rated_lines c where c.run_id = l.run_id and c.hour = l.hour and c.kind = 'credit')
+                 select from rated_lines c
+                 where c.job_id = l.job_id and c.run_id = l.run_id and c.hour = l.hour and c.kind = 'credit')
            group by l.run_id, date_trunc('month', l.hour, 'UTC') having sum(l.gpu_seconds) > 0
            order by hour, why""",
         {

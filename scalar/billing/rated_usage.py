@@ -15,6 +15,7 @@ from scalar.billing import ledger_store, rate_cards_store
 from scalar.billing import rated_store as store
 from scalar.billing.ledger import CREDITS, REVENUE, Posting, move, netted, unbilled
 from scalar.billing.rate_book import RateBook
+from scalar.billing.rate_cards import price_of
 from scalar.billing.rating import NOTHING, Line, LineKind, MonthToDate, Use, differences, less, month_totals, rate
 from scalar.database import Transaction
 from scalar.metering.model import HOUR, Window, hour_of
@@ -86,7 +87,7 @@ def _new_lines(tx: Transaction, hour: datetime) -> list[Line]:
     uses = [use for use in uses if use.organisation_id in changed]
     standing = [line for line in standing if line.use.organisation_id in changed]
     book = RateBook(rate_cards_store.cards_between(tx, month.start, month.end, sorted(changed)))
-    counted = {each for each in changed if book.depends_on_quantity(each, month)}
+    counted = {each for each in changed if any(card.depends_on_quantity for card in book.cards(each, month))}
     after = counted | _newly_lost(uses, standing)
     more_uses, more_standing = _rated(tx, after, Window(start=hour + HOUR, end=month.end))
     uses, standing = uses + more_uses, standing + more_standing
@@ -135,15 +136,13 @@ def _repriced(
     book: RateBook, uses: Iterable[Use], before: MonthToDate, was: MonthToDate, counted: Collection[str], month: Window
 ) -> set[str]:
     """Organisations whose month has come to another volume price: all of it is to be rated again."""
-    totals = month_totals([use for use in uses if use.organisation_id in counted], book, before)
+    cards = {each: [card for card in book.cards(each, month) if card.depends_on_the_total] for each in counted}
+    totals = month_totals([use for use in uses if cards.get(use.organisation_id)], book, before)
     return {
-        group[0]
-        for group, total in totals.items()
-        if group[0] in counted
-        and any(
-            book.price(group[0], moment, *group[1:]).reprices(was.charged.get(group, NOTHING), total)
-            for moment in book.moments(group[0], month)
-        )
+        organisation_id
+        for (organisation_id, gpu_type, tier), total in totals.items()
+        for card in cards.get(organisation_id, ())
+        if price_of(card, gpu_type, tier).reprices(was.charged.get((organisation_id, gpu_type, tier), NOTHING), total)
     }
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from scalar.billing.money import micros
 from scalar.billing.rate_book import RateBook
-from scalar.billing.rate_cards import RateCard, prices_for
+from scalar.billing.rate_cards import RateCard, price_of, prices_for
 from scalar.jobs.endings import Fault, TerminationReason
 
 NOTHING = Decimal(0)
@@ -88,12 +88,12 @@ def rate(uses: Iterable[Use], book: RateBook, month_to_date: MonthToDate, market
     is what it had before that one: so the month's total is known.
     """
     ordered = sorted(uses, key=_position)
-    counts = _counted(ordered, book, month_to_date)
+    cards = [book.card(use.organisation_id, use.hour) for use in ordered]
+    counts = _counted(ordered, cards, month_to_date)
     month = _totals(ordered, counts, month_to_date)
     lines: list[Line] = []
-    for use, count in zip(ordered, counts, strict=True):
-        card = book.card(use.organisation_id, use.hour)
-        dollars = book.price(use.organisation_id, use.hour, use.gpu_type, use.tier).charge(
+    for use, card, count in zip(ordered, cards, counts, strict=True):
+        dollars = price_of(card, use.gpu_type, use.tier).charge(
             count.before,
             use.gpu_seconds - count.free,
             month=month[use.group],
@@ -106,7 +106,8 @@ def rate(uses: Iterable[Use], book: RateBook, month_to_date: MonthToDate, market
 def month_totals(uses: Iterable[Use], book: RateBook, month_to_date: MonthToDate) -> Mapping[Group, Decimal]:
     """Charged GPU-seconds of the month, by group, once these are counted; `uses` as for `rate`."""
     ordered = sorted(uses, key=_position)
-    return _totals(ordered, _counted(ordered, book, month_to_date), month_to_date)
+    cards = [book.card(use.organisation_id, use.hour) for use in ordered]
+    return _totals(ordered, _counted(ordered, cards, month_to_date), month_to_date)
 
 
 def less(counted: MonthToDate, lines: Iterable[Line]) -> MonthToDate:
@@ -142,13 +143,13 @@ class _Count:
     """How many of its own are free."""
 
 
-def _counted(ordered: Iterable[Use], book: RateBook, month_to_date: MonthToDate) -> list[_Count]:
+def _counted(ordered: Iterable[Use], cards: Iterable[RateCard], month_to_date: MonthToDate) -> list[_Count]:
     """Where each stands in its month. What is credited takes no place."""
     charged = defaultdict(Decimal, month_to_date.charged)
     gone = defaultdict(Decimal, month_to_date.free)
     counts = []
-    for use in ordered:
-        left = book.card(use.organisation_id, use.hour).free_gpu_seconds - gone[use.organisation_id]
+    for use, card in zip(ordered, cards, strict=True):
+        left = card.free_gpu_seconds - gone[use.organisation_id]
         free = NOTHING if use.lost else max(NOTHING, min(left, use.gpu_seconds))
         counts.append(_Count(before=charged[use.group], free=free))
         if not use.lost:

@@ -33,6 +33,8 @@ _LEAST_EARNING = 200
 _WEEK = timedelta(days=7)
 _YEAR = timedelta(days=366)
 _LATE_DAYS = 7
+_HOURS_A_TICK = 48
+"""Months of hours that were never costed are asked for in turn."""
 
 
 @dg.asset(
@@ -213,7 +215,7 @@ def cost_hours(database: PostgresResource) -> dg.SensorResult:
                 run_key=f"{each.hour.isoformat()} of {each.metered_at}, after {each.costed_at}, {hour_of(now)}",
                 partition_key=partition,
             )
-            for each in due
+            for each in due[:_HOURS_A_TICK]
             if HOURS.has_partition_key(partition := each.hour.astimezone(UTC).strftime("%Y-%m-%d-%H:%M"))
         ]
     )

@@ -57,7 +57,11 @@ def test_a_card_is_shown_as_it_was_set_before_the_built_in_one(operator: httpx.C
     assert shown["H100", "flex"]["cap_per_gpu_second"] == "0.000833333333"
     assert shown["A100", "fast"]["brackets"][1] == {"up_to": None, "per_gpu_second": "0.0009"}
     assert shown["*", "fast"] == {"model": "package", "gpu_seconds": "3600", "price": "3.5"}
-    assert Decimal(card["minimum_commitment"]) == 500
+    assert (card["minimum_commitment"], card["discount_percent"], card["free_gpu_seconds"]) == (
+        "500.000000",
+        "2.5",
+        "100",
+    )
     assert (built_in["id"], built_in["organisation_id"]) == ("built-in", None)
 
 
@@ -120,7 +124,8 @@ def test_the_command_sets_and_lists_prices(api: Api, operator: httpx.Client) -> 
     def scalar(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "SCALAR_API_URL": api.url, "SCALAR_API_KEY": key}
         command = [sys.executable, "-m", "scalar_api.cli", "rates", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, **options)
+        how = {"env": environment, "capture_output": True, "text": True, "timeout": 60, **options}
+        return subprocess.run(command, check=False, **how)
 
     done = scalar("set", "--name", "flat", "--fast", "3.50", "--flex", "2.50", "--discount", "5", "--from", _hour(1))
     assert done.returncode == 0, done.stderr

@@ -63,8 +63,9 @@ def books(tx: Transaction) -> dict[str, int]:
 def pay(tx: Transaction, invoice: Invoice, cents: int, source: str = "pi_1", now: datetime = PAY_DAY) -> Invoice:
     """As payments do it: the money in the books, and the invoice told."""
     entries = move(cents * 10_000, debit=CASH_STRIPE, credit=receivable(invoice.organisation_id))
+    paid = invoices.mark_paid(tx, invoice.id, cents, source=source, at=now)
     ledger_store.post(tx, Posting(source=f"payment/{source}", kind="payment", at=now, entries=entries))
-    return invoices.mark_paid(tx, invoice.id, cents, source=source, at=now)
+    return paid
 
 
 def taxed(tx: Transaction, organisation_id: str) -> None:

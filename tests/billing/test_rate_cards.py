@@ -18,6 +18,7 @@ from scalar.billing.rate_cards import (
     RateCard,
     card_in_force,
     commitment_shortfall,
+    completed,
     price_of,
 )
 from scalar.billing.rates import card_of, cards_of, make_coupon, set_rate_card, worst_case
@@ -53,7 +54,7 @@ def test_an_own_card_goes_before_the_default_and_a_type_before_any_type(
 ) -> None:
     card = card_in_force([DEFAULT, OWN], organisation_id, NOVEMBER)
     assert price_of(card, gpu_type, tier) == price
-    assert RateBook([DEFAULT, OWN]).price(organisation_id, NOVEMBER, gpu_type, tier) == price
+    assert RateBook([DEFAULT, OWN]).card(organisation_id, NOVEMBER) == card
 
 
 def test_a_card_holds_from_its_beginning_until_just_before_its_end() -> None:
@@ -68,11 +69,11 @@ def test_a_book_knows_when_cards_change() -> None:
         replace(OWN, effective_until=at(5)),
         a_card("org_1", "free", effective_from=at(5), free_gpu_seconds=Decimal(1)),
     ]
-    book, month = RateBook(cards), Window(start=NOVEMBER, end=DECEMBER)
-    assert book.moments("org_1", month) == [NOVEMBER, at(5)]
-    assert book.depends_on_quantity("org_1", month)
-    assert not book.depends_on_quantity("org_1", Window(start=NOVEMBER, end=at(5)))
-    assert not book.depends_on_quantity("org_2", month)
+    book, names = RateBook(cards), ["own", "free"]
+    assert [card.id for card in book.cards("org_1", Window(start=NOVEMBER, end=DECEMBER))] == names
+    assert [card.id for card in book.cards("org_1", Window(start=NOVEMBER, end=at(5)))] == names[:1]
+    assert [card.depends_on_quantity for card in book.cards("org_1", Window(start=at(4), end=at(6)))] == [False, True]
+    assert [card.id for card in book.cards("org_2", Window(start=NOVEMBER, end=DECEMBER))] == ["built-in"]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_a_book_knows_when_cards_change() -> None:
 def test_the_worst_case_of_eight_gpus_for_two_hours(
     card: RateCard, tier: str, gpu_type: str | None, dollars: str
 ) -> None:
-    assert worst_case(card, tier, gpu_type, 8, 7200).quantize(Decimal("1e-6")) == Decimal(dollars)
+    assert worst_case(completed(card, None), tier, gpu_type, 8, 7200).quantize(Decimal("1e-6")) == Decimal(dollars)
 
 
 @pytest.mark.parametrize(("used", "missing"), [(0, 100), (40, 60), (100, 0), (101, 0), (-5, 100)])
@@ -165,8 +166,8 @@ def test_two_cards_of_one_organisation_are_never_in_force_at_once(tx: Transactio
     organisation = an_organisation(tx)
     for whose in (organisation.id, None):
         rate_cards_store.insert_card(tx, a_card(whose, f"first_{whose}"), actor="ops", now=NOVEMBER)
+        overlapping = a_card(whose, "second", effective_from=NOVEMBER - HOUR)
         with pytest.raises(Conflict, match="in force"), tx.transaction():
-            overlapping = a_card(whose, "second", effective_from=NOVEMBER - HOUR)
             rate_cards_store.insert_card(tx, overlapping, actor="ops", now=NOVEMBER)
 
 

@@ -17,6 +17,7 @@ from scalar.billing.pricing.model import PricingModel
 from scalar.billing.pricing.package import Package
 from scalar.billing.pricing.volume import Volume
 from scalar.billing.rate_book import RateBook
+from scalar.billing.rate_cards import completed
 from scalar.billing.rated_usage import month_of, rate_hour
 from scalar.billing.rates import cost_so_far, worst_case
 from scalar.billing.rating import PLATFORM_REASONS, Line, MonthToDate, rate
@@ -138,7 +139,7 @@ def test_lines_add_up_to_the_exact_month_and_stay_under_the_worst_case(
     assert sum(line.exact for line in lines) == whole
     assert sum(line.free_seconds for line in lines) == min(free, used)
     assert all(line.amount >= 0 and line.amount == micros(line.exact) for line in lines)
-    assert whole <= worst_case(card, "fast", "H100", 1, used)
+    assert whole <= worst_case(completed(card, None), "fast", "H100", 1, used)
 
 
 # In the database.
@@ -333,6 +334,7 @@ def test_a_job_that_the_platform_lost_has_cost_nothing(tx: Transaction) -> None:
 # Whatever comes, in whatever order.
 
 HOURS, RUNS = range(6), [f"run_{number}" for number in range(4)]
+SECONDS = st.sampled_from([Decimal(number) for number in ("0.000001", "1799.999999", "3600", "5400.5", "28800")])
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("rate"), st.sampled_from(HOURS)),
@@ -341,7 +343,8 @@ STEPS = st.lists(
         ),
         st.tuples(st.just("lose"), st.sampled_from(RUNS)),
     ),
-    max_size=25,
+    min_size=10,
+    max_size=40,
 )
 
 

@@ -135,8 +135,8 @@ def test_a_second_that_is_not_rated_and_a_line_that_is_not_posted_fail_the_hour(
     assert rate().success
     with database.transaction() as tx:
         tx.execute(
-            """insert into rated_lines (hour, run_id, job_id, organisation_id, key_id, tier, gpu_type, kind, gpu_seconds,
-                   exact, amount, rate_card_id, ledger_source, rated_at)
+            """insert into rated_lines (hour, run_id, job_id, organisation_id, key_id, tier, gpu_type, kind,
+                   gpu_seconds, exact, amount, rate_card_id, ledger_source, rated_at)
                select hour, run_id, job_id, organisation_id, key_id, tier, gpu_type, kind, 1, 1, 1000000, rate_card_id,
                    ledger_source, rated_at from rated_lines"""
         )

@@ -14,6 +14,7 @@ class Flat:
 
     kind: ClassVar[str] = "flat"
     depends_on_quantity: ClassVar[bool] = False
+    depends_on_the_total: ClassVar[bool] = False
 
     def charge(
         self,

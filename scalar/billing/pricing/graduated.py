@@ -18,6 +18,7 @@ class Graduated:
 
     kind: ClassVar[str] = "graduated"
     depends_on_quantity: ClassVar[bool] = True
+    depends_on_the_total: ClassVar[bool] = False
 
     @classmethod
     def of(cls, rows: Iterable[Bracket]) -> Self:

@@ -17,6 +17,7 @@ class Market:
 
     kind: ClassVar[str] = "market"
     depends_on_quantity: ClassVar[bool] = False
+    depends_on_the_total: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Raises: `ValueError` where the margin is below -100% or out of reason."""

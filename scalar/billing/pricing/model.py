@@ -15,6 +15,10 @@ class PricingModel(Protocol):
     def depends_on_quantity(self) -> bool:
         """Whether a second's price depends on how many others there were in its month."""
 
+    @property
+    def depends_on_the_total(self) -> bool:
+        """Whether it depends on those that came after it, too."""
+
     def charge(self, before: Decimal, seconds: Decimal, *, month: Decimal, market: Decimal | None) -> Decimal:
         """Dollars for these seconds, exact.
 

@@ -17,6 +17,7 @@ class Package:
 
     kind: ClassVar[str] = "package"
     depends_on_quantity: ClassVar[bool] = True
+    depends_on_the_total: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Raises: `ValueError` where it is no package."""

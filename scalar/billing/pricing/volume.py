@@ -19,6 +19,7 @@ class Volume:
 
     kind: ClassVar[str] = "volume"
     depends_on_quantity: ClassVar[bool] = True
+    depends_on_the_total: ClassVar[bool] = True
 
     @classmethod
     def of(cls, rows: Iterable[Bracket]) -> Self:

@@ -1,0 +1,77 @@
+"""Collecting what is due: each try is written down, made under its own key, and its outcome written back.
+
+A try that nobody saw the end of is taken up again: the invoice at Stripe tells whether it was paid.
+"""
+
+from scalar.billing import dunning, invoice_store, invoices
+from scalar.billing import dunning_store as store
+from scalar.billing.dunning_store import Collectable
+from scalar.billing.payment_model import AttemptState
+from scalar.billing.stripe_answers import StripeInvoice
+from scalar.billing.stripe_errors import CardDeclined, StripeError, StripeRefused, StripeUnavailable
+from scalar.billing.stripe_following import follow_invoice
+from scalar.billing.till import LEASE, Done, Till, pause_after
+
+_AT_ONCE = 20
+
+
+def charge_due(till: Till) -> Done:
+    """Charge each invoice that is to be charged now, for the first time or again."""
+    done, now = Done(), till.clock()
+    with till.transact() as tx:
+        store.intend_attempts(tx, now, _AT_ONCE)
+        tries = store.lease_attempts(tx, now, now + LEASE, _AT_ONCE)
+    for each in tries:
+        try:
+            _charge(till, each)
+            done.moved += 1
+        except StripeUnavailable as error:
+            _put_off(till, each, error)
+            done.note(each.attempt.invoice_id, error)
+        except StripeError as error:
+            _refuse(till, each, error)
+            done.note(each.attempt.invoice_id, error)
+    return done
+
+
+def _charge(till: Till, each: Collectable) -> None:
+    theirs = till.stripe.invoice(each.stripe_id)
+    if theirs.status == "open":
+        _check_amount(till, each, theirs)
+        try:
+            theirs = till.stripe.pay(each.stripe_id, key=each.attempt.key)
+        except CardDeclined as error:
+            with till.transact() as tx:
+                dunning.declined(
+                    tx,
+                    each.attempt,
+                    decline_code=error.decline_code,
+                    message=error.message,
+                    settings=till.settings,
+                    now=till.clock(),
+                )
+            return
+    follow_invoice(till, each.attempt.invoice_id, theirs)
+    with till.transact() as tx:
+        state = AttemptState.PAID if theirs.status == "paid" else AttemptState.WITHDRAWN
+        store.end_attempt(tx, each.attempt.id, state, till.clock())
+
+
+def _check_amount(till: Till, each: Collectable, theirs: StripeInvoice) -> None:
+    """Nothing but what is due with us is taken. Raises: `StripeRefused`."""
+    with till.transact() as tx:
+        ours = invoices.existing(invoice_store.invoice(tx, each.attempt.invoice_id))
+    if theirs.amount_remaining != ours.outstanding:
+        message = f"Stripe would take {theirs.amount_remaining} cents, but {ours.outstanding} are due: not charged."
+        raise StripeRefused(message, status=None, code="differs")
+
+
+def _refuse(till: Till, each: Collectable, error: StripeError) -> None:
+    with till.transact() as tx:
+        dunning.refused(tx, each.attempt, message=error.message, settings=till.settings, now=till.clock())
+
+
+def _put_off(till: Till, each: Collectable, error: StripeUnavailable) -> None:
+    with till.transact() as tx:
+        until = till.clock() + pause_after(1)
+        store.put_attempt_off(tx, each.attempt.id, until, new_key=error.answered)

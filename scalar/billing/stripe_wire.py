@@ -1,0 +1,105 @@
+"""Stripe's objects, read into values: what the library gives, without the library."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from scalar.billing.stripe_answers import (
+    Movement,
+    StripeCustomer,
+    StripeDispute,
+    StripeEvent,
+    StripeIntent,
+    StripeInvoice,
+    StripeItem,
+)
+
+
+def metadata_of(found: Any) -> Mapping[str, str]:
+    metadata = getattr(found, "metadata", None)
+    return dict(metadata.to_dict()) if metadata else {}
+
+
+def customer(found: Any) -> StripeCustomer:
+    created = getattr(found, "created", None)
+    return StripeCustomer(
+        id=found.id,
+        deleted=bool(getattr(found, "deleted", False)),
+        created_at=time(created) if created is not None else None,
+        metadata=metadata_of(found),
+    )
+
+
+def invoice(found: Any) -> StripeInvoice:
+    return StripeInvoice(
+        id=found.id,
+        status=found.status,
+        customer=found.customer,
+        total=found.total,
+        amount_due=found.amount_due,
+        amount_remaining=found.amount_remaining,
+        hosted_url=found.hosted_invoice_url,
+        charges=tuple(_charges(found)),
+        metadata=metadata_of(found),
+    )
+
+
+def _charges(found: Any) -> list[str]:
+    payments = getattr(found, "payments", None)
+    intents = [each.payment.payment_intent for each in payments.data] if payments else []
+    return [each.latest_charge for each in intents if not isinstance(each, str) and each and each.latest_charge]
+
+
+def item(found: Any) -> StripeItem:
+    return StripeItem(id=found.id, cents=found.amount, metadata=metadata_of(found))
+
+
+def intent(found: Any) -> StripeIntent:
+    return StripeIntent(
+        id=found.id,
+        status=found.status,
+        cents=found.amount,
+        charge=found.latest_charge,
+        customer=found.customer,
+        client_secret=found.client_secret,
+        metadata=metadata_of(found),
+    )
+
+
+def movement(found: Any) -> Movement:
+    return Movement(
+        id=found.id,
+        type=found.type,
+        category=found.reporting_category,
+        source=found.source,
+        cents=found.amount,
+        fee=found.fee,
+        at=time(found.created),
+    )
+
+
+def dispute(found: Any) -> StripeDispute:
+    return StripeDispute(
+        id=found.id,
+        status=found.status,
+        reason=found.reason,
+        cents=found.amount,
+        opened_at=time(found.created),
+        movements=tuple(movement(each) for each in found.balance_transactions),
+    )
+
+
+def event(found: Mapping[str, Any]) -> StripeEvent:
+    """Of a webhook's JSON. Raises: `KeyError`, `TypeError`."""
+    about = found["data"]["object"]
+    return StripeEvent(
+        id=str(found["id"]),
+        type=str(found["type"]),
+        object_type=str(about.get("object", "")),
+        object_id=str(about["id"]) if about.get("id") else None,
+        created_at=time(found["created"]),
+    )
+
+
+def time(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,44 @@
+"""What the loops between our books and Stripe are given."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from scalar.billing.stripe import Stripe
+from scalar.billing.stripe_settings import DunningSettings
+from scalar.database import Transaction
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(minutes=2)
+"""Longer than anybody works on one thing; after it, somebody else takes it up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Till:
+    """No transaction is open while it asks Stripe."""
+
+    stripe: Stripe
+    settings: DunningSettings
+    transact: Callable[[], AbstractContextManager[Transaction]]
+    clock: Callable[[], datetime]
+
+
+@dataclass
+class Done:
+    """What a pass did."""
+
+    moved: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def note(self, subject: str, error: Exception) -> None:
+        log.warning("stripe.problem", subject=subject, error=str(error))
+        self.problems.append(f"{subject}: {error}")
+
+
+def pause_after(tries: int) -> timedelta:
+    """Half a minute, then twice as long each time, at most an hour."""
+    return min(timedelta(seconds=15 * 2 ** min(tries, 10)), timedelta(hours=1))
