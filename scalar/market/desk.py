@@ -39,5 +39,5 @@ class Desk:
             named[0] if named else self.market.create_pool(workspace=self.settings.workspace, name=self.settings.pool)
         )
         with self.transact() as tx:
-            store.keep_pool(tx, pool.id)
+            store.keep_pool(tx, pool.id, self.clock())
             return str(store.controls(tx).pool_id)

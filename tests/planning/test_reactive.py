@@ -267,6 +267,27 @@ class TestSelling:
         actions = decided(a_situation(*nodes, promises=(a_promise(10),))).actions
         assert [(each.kind.value, each.window.end) for each in actions] == [("sell", at(60))]
 
+    def test_what_an_open_sale_may_take_is_not_sold_again(self):
+        """A sale by hand of a seat that stood empty, and has a machine since: it keeps no node free."""
+        owned = [bought(f"node_{n}", until=180, idle_for=60) for n in range(3)]
+        by_hand = OpenOrder(
+            id="order_1", side=Side.SELL, sku=H100.id, window=Rectangle(start=at(60), end=at(180), nodes=2)
+        )
+        (action,) = decided(a_situation(*owned, open_orders=(by_hand,))).actions
+        assert (action.kind, action.window.nodes) == (ActionKind.SELL, 1)
+        of_another_kind = replace(by_hand, sku=H200.id)
+        (action,) = decided(a_situation(*owned, open_orders=(of_another_kind,))).actions
+        assert action.window.nodes == 3
+
+    def test_an_empty_seat_leaves_as_much_to_sell(self):
+        owned = [bought(f"node_{n}", until=180, idle_for=60) for n in range(2)]
+        empty = Seat(block_id="block_1", number=0, sku=H100.id, start=at(-60), end=at(180))
+        by_hand = OpenOrder(
+            id="order_1", side=Side.SELL, sku=H100.id, window=Rectangle(start=at(60), end=at(180), nodes=1)
+        )
+        (action,) = decided(a_situation(*owned, seats=(empty,), open_orders=(by_hand,))).actions
+        assert (action.kind, action.window.nodes) == (ActionKind.SELL, 2)
+
     def test_a_node_that_was_not_bought_is_not_sold(self):
         node = a_fleet_node(idle_since=at(-300))
         assert decided(a_situation(nodes=(node,))).actions == ()
