@@ -162,20 +162,20 @@ def _see(desk: Desk, instance: Instance, seen: MarketInstance | None, done: Boar
 def _end(desk: Desk, instance_id: str, done: Boarded) -> None:
     """First at the market: a node may only be called gone when nothing of it runs any more."""
     with desk.transact() as tx:
-        given_up = machines.give_up(tx, instance_id, desk.clock())
-    if given_up is None:
+        retired = machines.retire(tx, instance_id, desk.clock())
+    if retired is None:
         return
-    if given_up.market_id is None and given_up.node_id is not None:
+    if retired.market_id is None and retired.node_id is not None:
         done.problems.append(f"{instance_id} is to end, and the market's list lacks it")
         return
     try:
-        if given_up.market_id is not None:
-            _terminate(desk, given_up.market_id)
+        if retired.market_id is not None:
+            _terminate(desk, retired.market_id)
     except MarketError as error:
         _note(instance_id, error, done)
         return
     with desk.transact() as tx:
-        machines.off(tx, instance_id, str(given_up.end_reason), desk.clock())
+        machines.off(tx, instance_id, str(retired.end_reason), desk.clock())
     done.ended += 1
 
 

@@ -88,7 +88,7 @@ def release_ask(tx: Transaction, instance_id: str, ask: int) -> None:
 
 
 def created(tx: Transaction, instance_id: str, market_id: str, *, ask: int, now: datetime) -> bool:
-    """The market has what came of this ask; its agent may have joined already. False where that was known, or is void."""
+    """The market has what came of this ask, and its agent may have joined. False where that was known, or is void."""
     update = """update instances set state = case when state = 'wanted' then 'booting' else state end,
                     market_id = %(market_id)s, created_at = %(now)s, ask_leased_until = null
                 where id = %(id)s and asks = %(ask)s and market_id is null and state <> 'ended'"""

@@ -1,6 +1,6 @@
 """What happens to a machine of ours: each function is one deed, inside the caller's transaction.
 
-take_seats ─► ask (at the market) ─► joins ─► passes the gate ─► works ─► last call ─► give_up (at the market) ─► off
+take_seats ─► ask, and made ─► joins ─► passes the gate ─► works ─► last call ─► retire, and ended ─► off
 """
 
 from dataclasses import dataclass
@@ -113,7 +113,7 @@ def to_end(tx: Transaction, now: datetime) -> dict[str, str]:
     return why | {each.id: each.end_reason for each in live if each.end_reason is not None}
 
 
-def give_up(tx: Transaction, instance_id: str, now: datetime) -> Instance | None:
+def retire(tx: Transaction, instance_id: str, now: datetime) -> Instance | None:
     """Looked at once more, and taken out of use before it is ended at the market; None where it is needed after all.
 
     It may have joined, taken a job or moved on to another seat since it was found: from here on, it can't.
@@ -129,7 +129,7 @@ def give_up(tx: Transaction, instance_id: str, now: datetime) -> Instance | None
         fleet.drain(tx, node.id, "market")
     if instance.end_asked_at is None:
         instances.ask_end(tx, instance_id, why, now)
-        audit(tx, "scalar", "instance.give_up", instance_id, why=why)
+        audit(tx, "scalar", "instance.retire", instance_id, why=why)
     return instances.instance(tx, instance_id)
 
 

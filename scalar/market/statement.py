@@ -56,7 +56,9 @@ def strange(tx: Transaction) -> list[StrangeCharge]:
 
 
 def accept(tx: Transaction, number: int, *, by: str, why: str) -> bool:
-    """Somebody answers for a strange line; False where there is none of this number."""
+    """Somebody answers for a strange line; False where none has this number."""
+    if number not in {line.number for line in strange(tx)}:
+        return False
     update = "update market_transactions set accepted_by = %s, accepted_why = %s where number = %s"
     return tx.execute(update, [by, why, number]).rowcount == 1
 

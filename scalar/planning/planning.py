@@ -110,6 +110,7 @@ def _read(tx: Transaction, now: datetime) -> Situation:
         queue=tuple(queue[:_MOST_JOBS]),
         nodes=tuple(store.fleet(tx, now)),
         machines=tuple(store.machines(tx)),
+        owned=tuple(seats.owned_seats(tx, now)),
         seats=tuple(seats.free_seats(tx, now)),
         orders_of={block.id: block.order_id for block in market.blocks(tx, ending_after=now)},
         open_orders=tuple(_open(tx, order) for order in market.open_orders(tx)),

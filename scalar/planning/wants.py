@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from scalar.jobs.model import Tier
-from scalar.market.model import Rectangle, Seat, Side
+from scalar.market.model import Rectangle, Side
 from scalar.market.selling import fewest_at_once
 from scalar.planning.model import FleetNode, Policy, Situation, WaitingJob, Wish
 from scalar.planning.packing import Room, pack
@@ -182,18 +182,12 @@ def _promised(situation: Situation, gpu_type: str, until: datetime) -> int:
 def _unsold(situation: Situation, spare: Spare) -> int:
     """Nodes of its kind that are ours as long as it is, beyond those that open sales may take.
 
-    A sale of what stands empty keeps no node free, and can't be kept once a machine there is sold as well.
+    The rule of `scalar.market.selling`: a sale of what stands empty keeps no node free, and counts all the same.
     """
-    now = situation.now
-    ours = [each for each in situation.seats if each.sku == spare.sku]
-    ours += [
-        Seat(block_id=each.id, number=0, sku=each.sku, start=now, end=each.until)
-        for each in situation.machines
-        if each.sku == spare.sku
-    ]
+    ours = [each for each in situation.owned if each.sku == spare.sku]
     for_sale = sum(
         each.window.nodes
         for each in situation.open_orders
         if each.side is Side.SELL and each.sku == spare.sku and each.window.start < spare.until
     )
-    return fewest_at_once(ours, Rectangle(start=now, end=spare.until, nodes=1)) - for_sale
+    return fewest_at_once(ours, Rectangle(start=situation.now, end=spare.until, nodes=1)) - for_sale

@@ -261,8 +261,8 @@ def a_bought_node(tx: Transaction) -> str:
     node = a_node(tx, now=NOON)
     instance_id = instances.want_instance(tx, H100.id, window.end, window.start)
     tx.execute(
-        """update instances set state = 'joined', node_id = %s, asked_at = wanted_at, joined_at = %s, ready_at = %s,
-               market_id = 'inst' where id = %s""",
+        """update instances set state = 'joined', node_id = %s, asked_at = wanted_at,
+               created_at = wanted_at, joined_at = %s, ready_at = %s, market_id = 'inst' where id = %s""",
         [node.id, at(-60), at(-60), instance_id],
     )
     tx.execute(

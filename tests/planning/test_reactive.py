@@ -15,6 +15,7 @@ from situations import (
     a_kind,
     a_promise,
     a_rectangle,
+    a_seat,
     a_situation,
     a_waiting_job,
     a_wish,
@@ -268,7 +269,7 @@ class TestSelling:
         assert [(each.kind.value, each.window.end) for each in actions] == [("sell", at(60))]
 
     def test_what_an_open_sale_may_take_is_not_sold_again(self):
-        """A sale by hand of a seat that stood empty, and has a machine since: it keeps no node free."""
+        """A sale by hand of what stood empty keeps no node free."""
         owned = [bought(f"node_{n}", until=180, idle_for=60) for n in range(3)]
         by_hand = OpenOrder(
             id="order_1", side=Side.SELL, sku=H100.id, window=Rectangle(start=at(60), end=at(180), nodes=2)
@@ -279,14 +280,15 @@ class TestSelling:
         (action,) = decided(a_situation(*owned, open_orders=(of_another_kind,))).actions
         assert action.window.nodes == 3
 
-    def test_an_empty_seat_leaves_as_much_to_sell(self):
+    def test_an_empty_seat_for_an_open_sale_leaves_the_machines_to_sell(self):
         owned = [bought(f"node_{n}", until=180, idle_for=60) for n in range(2)]
-        empty = Seat(block_id="block_1", number=0, sku=H100.id, start=at(-60), end=at(180))
         by_hand = OpenOrder(
             id="order_1", side=Side.SELL, sku=H100.id, window=Rectangle(start=at(60), end=at(180), nodes=1)
         )
-        (action,) = decided(a_situation(*owned, seats=(empty,), open_orders=(by_hand,))).actions
-        assert (action.kind, action.window.nodes) == (ActionKind.SELL, 2)
+        situation = a_situation(*owned, open_orders=(by_hand,))
+        with_a_seat = replace(situation, owned=(*situation.owned, a_seat(until=at(180))))
+        assert [each.window.nodes for each in decided(situation).actions] == [1]
+        assert [each.window.nodes for each in decided(with_a_seat).actions] == [2]
 
     def test_a_node_that_was_not_bought_is_not_sold(self):
         node = a_fleet_node(idle_since=at(-300))
