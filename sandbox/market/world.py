@@ -21,6 +21,7 @@ from sandbox.market.fleet import Fleet
 from sandbox.market.machines import AgentMachines, Machines, NoMachines
 from sandbox.market.opening import only_one, price_sources
 from sandbox.market.options import Options
+from sandbox.market.previews import Previews
 from sandbox.market.resources import (
     PUBLIC_OWNER,
     PUBLIC_WORKSPACE,
@@ -62,6 +63,7 @@ class World:
         self.shelves = Shelves(self._store.connection)
         self.shelves.rules.put(given)
         self.faults = Faults(options.seed)
+        self.previews = Previews()
         self.skus: dict[str, Sku] = {sku.id: sku for sku in DEFAULT_SKUS}
         self.clock = Clock(self._anchor())
         self.now = self.clock.anchor.market

@@ -77,17 +77,22 @@ def take_seats(tx: Transaction, now: datetime) -> Seated:
 def ask(tx: Transaction, leased: Instance, now: datetime) -> Ask:
     """The market is about to be asked for it. What came, or comes yet, of earlier asks can't join any more.
 
-    Raises: `Conflict` where it has joined, or somebody else asks for it by now.
+    Raises: `Conflict` where it has joined, or somebody else asks for it by now; then nothing of it may be committed.
     """
     # Before the machine's row, as where one joins.
     instances.void_join_tokens(tx, leased.id, now)
     counted = instances.count_ask(tx, leased, now)
     if counted is None:
         raise Conflict(f"{leased.id} is not to be asked for any more, or not by us.")
+    return Ask(number=counted.asks, token=new_join_token(tx, leased, now))
+
+
+def new_join_token(tx: Transaction, instance: Instance, now: datetime) -> SecretStr:
+    """Good for this machine only."""
     key = new_key("join")
     # Twice: a machine whose first answer was lost on the way asks again.
-    accounts.create_join_token(tx, key, max_uses=2, expires_at=now + _TOKEN_LIFE, instance_id=leased.id)
-    return Ask(number=counted.asks, token=SecretStr(key.secret))
+    accounts.create_join_token(tx, key, max_uses=2, expires_at=now + _TOKEN_LIFE, instance_id=instance.id)
+    return SecretStr(key.secret)
 
 
 def off(tx: Transaction, instance_id: str, reason: str, now: datetime) -> None:

@@ -12,6 +12,7 @@ from scalar.database import Lock, Transaction, lock
 from scalar.errors import Conflict
 from scalar.market import seats, store
 from scalar.market.model import Order, OrderRequest, Rectangle, Seat, Side
+from scalar.market.seating import less_promised, remaining
 
 
 def set_aside(tx: Transaction, request: OrderRequest, now: datetime) -> list[str]:
@@ -38,15 +39,17 @@ def set_aside(tx: Transaction, request: OrderRequest, now: datetime) -> list[str
 
 
 def as_sold(seen: Outlook, request: OrderRequest, kept_free: Sequence[str]) -> Outlook:
-    """What there is once these nodes, and for the rest what stands empty, are another's from the window's start on."""
-    empty = max(0, request.window.nodes - len(kept_free))
-    supplies = []
-    for supply in seen.supplies:
-        taken = supply.node_id in kept_free
-        if not taken and empty and _stands_empty(supply, request):
-            taken, empty = True, empty - 1
-        supplies.append(replace(supply, end=min(supply.end, request.window.start)) if taken else supply)
-    return replace(seen, supplies=[each for each in supplies if each.start < each.end])
+    """What there is once these nodes, and for the rest what stands empty, are another's in the window.
+
+    A machine that is sold for a while is gone for good.
+    """
+    sold = [each for each in seen.supplies if each.node_id in kept_free]
+    empty = [each for each in seen.supplies if each.node_id is None and each.sku == request.sku]
+    others = [each for each in seen.supplies if each not in sold and each not in empty]
+    cut = [replace(each, end=min(each.end, request.window.start)) for each in sold]
+    return replace(
+        seen, supplies=[each for each in (*others, *cut, *_left(empty, sold, request)) if each.start < each.end]
+    )
 
 
 def fewest_at_once(seats: Iterable[Seat], window: Rectangle) -> int:
@@ -101,8 +104,16 @@ def _lacking(seen: Outlook) -> dict[tuple[str, datetime, datetime], int]:
     return {(each.gpu_type, each.at, each.through): -each.spare for each in holds(seen) if each.spare < 0}
 
 
-def _stands_empty(supply: Supply, request: OrderRequest) -> bool:
-    return supply.node_id is None and supply.sku == request.sku and supply.end > request.window.start
+def _left(empty: Sequence[Supply], sold: Sequence[Supply], request: OrderRequest) -> list[Supply]:
+    """What nobody has sat down on, but for what the machines that are sold don't make up for."""
+    machines = [Rectangle(start=each.start, end=each.end, nodes=1) for each in sold]
+    wanted = [(request.sku, part) for part in remaining(request.window, machines)]
+    seats = [
+        Seat(block_id=str(number), number=number, sku=request.sku, start=each.start, end=each.end)
+        for number, each in enumerate(empty)
+    ]
+    left = less_promised(seats, wanted)
+    return [replace(empty[each.number], start=each.start, end=each.end) for each in left]
 
 
 def _of(seats: Iterable[Seat], sku: str) -> list[Seat]:

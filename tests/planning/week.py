@@ -49,6 +49,7 @@ class Week(Floor):
         self.due: dict[str, datetime] = {}
         self.submitted: Counter[str] = Counter()
         self.priced_until = hour_of(self._moment)
+        self.a_machine_is_to_die = False
         self.findings: list[str] = []
         self.unanswered = 0
         self.unseen: Counter[str] = Counter()
@@ -88,9 +89,9 @@ class Week(Floor):
             execute(tx, caps=self.settings.caps, policy=POLICY, now=self.now())
 
     def look_at_prices(self) -> None:
-        """Each hour once it is over; what the market did not tell then is asked for later."""
+        """Hour by hour, a few at a time; what the market did not tell then is asked for later."""
         until = hour_of(self.now())
-        if until - self.priced_until < HOUR:
+        if until - self.priced_until < 3 * HOUR:
             return
         try:
             collect(self.desk, self.priced_until, until)
@@ -129,6 +130,9 @@ class Week(Floor):
     def agents_call(self) -> None:
         self.boot_agents()
         up = {row["id"] for row in self.machines() if row["status"] == "running"}
+        if self.a_machine_is_to_die and up:
+            self.a_machine_is_to_die = False
+            self.sandbox.fault("dies", instance=up.pop())
         with self.database.transaction() as tx:
             for each in instances.live_instances(tx):
                 if each.node_id is not None and each.market_id in up:
@@ -171,14 +175,11 @@ class Week(Floor):
             known = {each.market_id for each in instances.live_instances(tx)}
             manned = self._manned(tx, there)
             now = self.now()
-            ours = [
-                each for each in seats.owned_seats(tx, now) if each.start <= now and each.end - now >= SHORTEST_USEFUL
-            ]
+            ours = [each for each in seats.owned_seats(tx, now) if each.start <= now]
+        useful = {f"{each.block_id}/{each.number}" for each in ours if each.end - now >= SHORTEST_USEFUL}
         self._note("unseen", self.unseen, there.keys() - known)
-        self._note("unmanned", self.unmanned, {f"{e.block_id}/{e.number}" for e in ours} - manned)
-        counted = self._paid_nodes()
-        wrong = abs(counted - len([each for each in ours]))
-        self._note("miscounted", self.miscounted, {"nodes"} if wrong else set())
+        self._note("unmanned", self.unmanned, useful - manned)
+        self._note("miscounted", self.miscounted, {"nodes"} if self._paid_nodes() != len(ours) else set())
 
     def reconcile(self) -> None:
         try:
