@@ -46,9 +46,12 @@ create table orders (
 
     state text not null,
     approved_by text,
-    -- When it was first sent, or may have been; who is sending it has it leased for that.
+    -- When it became an intent: at once, or once an operator had approved it.
+    intended_at timestamptz,
+    -- When it was first and last sent, or may have been. Who looks after it has it leased; each lease has a number.
     sent_at timestamptz,
-    send_attempts integer not null default 0,
+    last_sent_at timestamptz,
+    send_leases integer not null default 0,
     send_leased_until timestamptz,
     market_id text unique,
     cancel_asked_at timestamptz,
@@ -61,6 +64,7 @@ create table orders (
     fee_bps integer,
     drained text[] not null default '{}',
 
+    constraint orders_proposed_is_not_intended check ((state = 'proposed') <= (intended_at is null)),
     constraint orders_window_not_empty check (starts_at < ends_at),
     constraint orders_ended_has_time check (
         (state in ('filled', 'rejected', 'cancelled', 'withdrawn')) = (ended_at is not null)),
@@ -78,8 +82,10 @@ insert into order_moves values
     ('intended', 'withdrawn'), ('intended', 'pending'), ('intended', 'rejected'),
     ('pending', 'standing'), ('pending', 'partially_filled'), ('pending', 'filled'), ('pending', 'cancelled'),
     ('pending', 'rejected'),
-    ('standing', 'partially_filled'), ('standing', 'filled'), ('standing', 'cancelled'),
-    ('partially_filled', 'filled'), ('partially_filled', 'cancelled');
+    ('standing', 'partially_filled'), ('standing', 'filled'), ('standing', 'cancelled'), ('standing', 'rejected'),
+    ('partially_filled', 'filled'), ('partially_filled', 'cancelled'), ('partially_filled', 'rejected'),
+    -- Given up, and then the market's answer came after all.
+    ('withdrawn', 'pending'), ('rejected', 'pending');
 
 create trigger orders_legal_move before update of state on orders
     for each row when (old.state is distinct from new.state) execute function check_move('order_moves');
@@ -157,15 +163,22 @@ create table instances (
     wanted_at timestamptz not null,
     -- When the market was first asked for it, or may have been.
     asked_at timestamptz,
+    -- How often: each try has a number and a join token of its own, and only the last of them is ours.
+    asks integer not null default 0,
     ask_leased_until timestamptz,
+    -- When we knew that the market has it.
+    created_at timestamptz,
     running_at timestamptz,
     joined_at timestamptz,
     ready_at timestamptz,
     ended_at timestamptz,
     until timestamptz not null,
+    -- From then on it takes no work and no seat, and is ended at the market; `end_reason` says why.
+    end_asked_at timestamptz,
     end_reason text,
-    constraint instances_ended_has_reason check (
-        (state = 'ended') = (ended_at is not null) and (ended_at is null) = (end_reason is null)),
+    constraint instances_ended_has_time check ((state = 'ended') = (ended_at is not null)),
+    constraint instances_end_has_reason check (
+        (end_asked_at is null and ended_at is null) = (end_reason is null)),
     constraint instances_joined_has_node check (state not in ('joined') or node_id is not null)
 );
 
@@ -186,8 +199,9 @@ create table market_controls (
     buying_stopped_at timestamptz,
     stopped_by text,
     stop_reason text,
-    -- The pool at the market that everything is bought into.
+    -- The pool at the market that everything is bought into, and since when: the statement before that isn't ours.
     pool_id text,
+    pool_since timestamptz,
     constraint market_controls_stop_is_whole check (
         (buying_stopped_at is null) = (stopped_by is null) and (stopped_by is null) = (stop_reason is null))
 );
@@ -202,10 +216,24 @@ create table market_transactions (
     amount_cents bigint not null,
     balance_cents bigint not null,
     market_order_id text,
-    seen_at timestamptz not null
+    seen_at timestamptz not null,
+    -- A line of no order of ours, for which somebody has answered.
+    accepted_by text,
+    accepted_why text,
+    constraint market_transactions_accepted_with_a_reason check ((accepted_by is null) = (accepted_why is null))
 );
 
 create index market_transactions_order on market_transactions (market_order_id);
+
+-- How the market answered each kind of call, of all processes: what /metrics shows. `up_to`: seconds.
+create table market_calls (
+    operation text not null,
+    outcome text not null,
+    up_to double precision not null,
+    calls bigint not null,
+    seconds double precision not null,
+    primary key (operation, outcome, up_to)
+);
 
 create table reconciliations (
     id bigint generated always as identity primary key,

@@ -98,7 +98,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with Database(config.database_url.get_secret_value(), max_connections=16, application="scalar-api") as database:
         nudge = Nudge(database, dagster)
         app.state.database = database
-        app.state.market = open_desk(app.state.market_settings, database, app.state.metrics.observe_market)
+        app.state.market = open_desk(app.state.market_settings, database)
         app.state.notifications = Notifications(config.direct_url, on_queue=nudge.poke)
         nudge.start()
         deliverer = Deliverer(database, app.state.webhook_settings)

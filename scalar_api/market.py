@@ -1,6 +1,6 @@
 """The one market client of an API process, and what its errors become for whoever asked us."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from scalar.database import Database
 from scalar.errors import Conflict, InvalidRequest, Unavailable
-from scalar.market.calls import Call
+from scalar.market.call_log import CallLog
 from scalar.market.desk import Desk
 from scalar.market.errors import MarketNotAuthenticated, MarketRefused
 from scalar.market.patience import Backoff, CircuitBreaker
@@ -20,14 +20,14 @@ _SECONDS, _ATTEMPTS = 10.0, 2
 _BACKOFF = Backoff(first=0.2, most=1.0, patience=2.0)
 
 
-def open_desk(settings: MarketSettings, database: Database, observe: Callable[[Call], None]) -> Desk | None:
+def open_desk(settings: MarketSettings, database: Database) -> Desk | None:
     """None where no market is configured. Close its `market`."""
     if settings.url is None:
         return None
     market = SfCompute(
         settings.url,
         lambda: _token(settings),
-        observe=observe,
+        observe=CallLog(database.transaction),
         timeout=_SECONDS,
         attempts=_ATTEMPTS,
         backoff=_BACKOFF,

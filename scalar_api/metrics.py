@@ -1,9 +1,14 @@
 """Prometheus metrics: requests are counted as they come, the business is read from Postgres at each scrape."""
 
+import math
 import time
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalar.capacity import store as capacity
@@ -11,9 +16,9 @@ from scalar.capacity.model import NodeState
 from scalar.database import Database, Transaction
 from scalar.jobs import store as jobs
 from scalar.jobs.model import JobState, Tier
-from scalar.market import figures, reconciliations
+from scalar.market import call_log, figures, reconciliations
 from scalar.market import store as market
-from scalar.market.calls import Call
+from scalar.market.call_log import UP_TO, Counted
 from scalar.market.model import InstanceState, OrderState
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -29,19 +34,6 @@ class Metrics:
         self.seconds = Histogram(
             "scalar_http_request_seconds", "Time to the first byte of the answer.", ["route"], registry=self.registry
         )
-        self.market_calls = Counter(
-            "scalar_market_calls",
-            "Attempts to ask the market, by how they ended.",
-            ["operation", "outcome"],
-            registry=self.registry,
-        )
-        self.market_seconds = Histogram(
-            "scalar_market_call_seconds", "Time that the market took.", ["operation"], registry=self.registry
-        )
-
-    def observe_market(self, call: Call) -> None:
-        self.market_calls.labels(call.operation, call.outcome).inc()
-        self.market_seconds.labels(call.operation).observe(call.seconds)
 
 
 class CountRequests:
@@ -112,6 +104,31 @@ def _market(tx: Transaction, registry: CollectorRegistry, now: datetime) -> None
     for sku, seconds in figures.ready_seconds(tx, now - _WEEK).items():
         ready.labels(sku).set(seconds)
     _standing(tx, registry)
+    registry.register(_Calls(call_log.counted(tx)))
+
+
+class _Calls(Collector):
+    """Attempts to ask the market, of all processes."""
+
+    def __init__(self, counted: Sequence[Counted]) -> None:
+        self._counted = counted
+
+    def collect(self) -> Iterator[Metric]:
+        seconds = HistogramMetricFamily(
+            "scalar_market_call_seconds",
+            "Time that an attempt to ask the market took, by how it ended.",
+            labels=["operation", "outcome"],
+        )
+        for labels, group in groupby(self._counted, key=lambda each: (each.operation, each.outcome)):
+            found = list(group)
+            buckets = [(_le(up_to), sum(e.calls for e in found if e.up_to <= up_to)) for up_to in UP_TO]
+            seconds.add_metric(labels, buckets, sum_value=sum(each.seconds for each in found))
+        yield seconds
+
+
+def _le(seconds: float) -> str:
+    """As Prometheus writes a bucket's bound."""
+    return "+Inf" if math.isinf(seconds) else str(seconds)
 
 
 def _orders(tx: Transaction, registry: CollectorRegistry, now: datetime) -> None:

@@ -7,7 +7,9 @@ from functools import cache
 import dagster as dg
 
 from scalar.database import Database, Transaction
+from scalar.market.call_log import CallLog
 from scalar.market.desk import Desk
+from scalar.market.patience import CircuitBreaker
 from scalar.market.settings import MarketSettings
 from scalar.market.sfcompute import SfCompute
 from scalar_orchestration.clock import utc_now
@@ -35,7 +37,10 @@ class MarketResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         if self.url is None:
             raise dg.Failure(NO_MARKET, allow_retries=False)
         return Desk(
-            market=_shared_market(self.url), settings=self.settings, transact=database.transaction, clock=utc_now
+            market=_shared_market(self.url, database.url),
+            settings=self.settings,
+            transact=database.transaction,
+            clock=utc_now,
         )
 
     @property
@@ -62,6 +67,11 @@ def _settings() -> MarketSettings:
 
 
 @cache
-def _shared_market(url: str) -> SfCompute:
+def _shared_market(url: str, database_url: str) -> SfCompute:
     """One client a process: its connections stay open, and its circuit breaker remembers."""
-    return SfCompute(url, _settings().read_token)
+    return SfCompute(
+        url,
+        _settings().read_token,
+        observe=CallLog(shared_database(database_url).transaction),
+        breaker=CircuitBreaker(),
+    )

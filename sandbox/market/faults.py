@@ -38,7 +38,7 @@ FaultKind = Literal[
 MEANINGS: dict[str, str] = {
     "rate_limited": "429 with Retry-After: `retry_after` seconds",
     "server_error": "500, or `status`, before anything was done",
-    "halted": "503 service_unavailable on orders: the marketplace is halted",
+    "halted": "503 service_unavailable on orders: trading is halted; with `until` alone, nobody trades until then",
     "expired_token": "401, whatever the token",
     "html": "200 with a page of HTML instead of JSON, before anything was done",
     "delay": "the answer comes `seconds` later (wall time)",
@@ -103,6 +103,14 @@ class Faults:
     def all(self) -> list[Fault]:
         with self._lock:
             return list(self._faults)
+
+    def halt_trading(self, now: float) -> bool:
+        """Whether nobody trades: a halt that lasts, not one that only some requests or times meet."""
+        with self._lock:
+            return any(
+                fault.kind == "halted" and fault.live(now) and fault.times is None and fault.probability >= 1
+                for fault in self._faults
+            )
 
     def remove(self, id: str | None = None) -> int:
         """One, or all. How many there were."""

@@ -23,6 +23,11 @@ _CHANGING = ("empty_list", "renamed_field", "repeated_cursor", "repeated_fill")
 _PAGE = "<!doctype html><html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
+def is_behind(scope: Scope) -> bool:
+    """No customer's request: nothing goes wrong with it."""
+    return scope["type"] != "http" or scope["path"].startswith("/sandbox") or _BEHIND in dict(scope["headers"])
+
+
 class Faulty:
     """`now` gives the market's time, `shape` the shape of an error under a path."""
 
@@ -33,7 +38,7 @@ class Faulty:
         self._shape = shape
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/sandbox") or _BEHIND in dict(scope["headers"]):
+        if is_behind(scope):
             await self._app(scope, receive, send)
             return
         for fault in self._hitting(scope, ("delay",)):

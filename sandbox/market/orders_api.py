@@ -110,15 +110,7 @@ def preview_order(body: PreviewOrder, world: TheWorld, caller: Caller) -> Any:
         skus = matching(world.skus.values(), body.requirements)
         if not skus:
             return {"type": "unavailable", "reason": "no_matching_instance_skus"}
-        found = world.engine.preview(
-            Side(body.side),
-            [sku.id for sku in skus],
-            body.start_at,
-            body.duration_seconds,
-            body.node_count,
-            now=int(now),
-            account_id=caller.customer,
-        )
+        found = _previewed(world, caller.customer, body, [sku.id for sku in skus], now)
         fee = fee_policy(world)
         if found is None:
             return {"type": "unavailable", "reason": "no_availability", "fee": fee, "notices": []}
@@ -128,6 +120,16 @@ def preview_order(body: PreviewOrder, world: TheWorld, caller: Caller) -> Any:
 def fee_policy(world: World) -> dict[str, Any]:
     rules = world.engine.rules
     return {"flat_dollars_per_node_hour": dollars(rules.fee_flat), "percentage_bps": rules.fee_bps}
+
+
+def _previewed(world: World, customer: str, body: PreviewOrder, skus: list[str], now: float) -> Preview | None:
+    side, start, seconds, nodes = Side(body.side), body.start_at, body.duration_seconds, body.node_count
+    return world.previews.answer(
+        (customer, side, *skus, start, seconds, nodes),
+        now,
+        world.rules.preview_seconds,
+        lambda: world.engine.preview(side, skus, start, seconds, nodes, now=int(now), account_id=customer),
+    )
 
 
 def _record(world: World, caller: Token, body: CreateOrder) -> OrderRecord:

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from sandbox.market import (
     account_api,
@@ -28,6 +29,7 @@ from sandbox.market import (
 from sandbox.market.desk import as_refusal
 from sandbox.market.errors import MarketError
 from sandbox.market.faulty import Faulty
+from sandbox.market.rate_limit import RateLimited
 from sandbox.market.refusals import Detail, Refusal, rendered
 from sandbox.market.world import World
 
@@ -37,7 +39,7 @@ _PARTS = (orders_api, orderbook_api, pools_api, instances_api, skus_api, procure
 _log = logging.getLogger("sandbox.market")
 
 
-def application(world: World) -> Faulty:
+def application(world: World) -> ASGIApp:
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         world.start()
@@ -51,7 +53,8 @@ def application(world: World) -> Faulty:
     for router in (account_api.money_router, quote_api.router, control_api.router):
         app.include_router(router)
     _render_errors(app, world)
-    return Faulty(app, world.faults, world.clock.now, lambda path: _shape(world, path))
+    faulty = Faulty(app, world.faults, world.clock.now, lambda path: _shape(world, path))
+    return RateLimited(faulty, lambda: world.rules.requests_per_minute, lambda path: _shape(world, path))
 
 
 def serve(world: World, *, host: str, port: int, port_file: Path | None = None) -> None:

@@ -43,6 +43,12 @@ class ServerRules:
     fills_window: Literal["within", "overlap", "exact"] = _rule(
         "within", "which public fills are for a window: delivered within it, partly in it, or exactly then"
     )
+    preview_seconds: float = _rule(
+        0.0, "how long a preview's answer is repeated for the same question, whatever the book does; 0: always fresh"
+    )
+    requests_per_minute: int = _rule(
+        0, "requests of one token within a minute of wall time; more is a 429 with Retry-After; 0: no limit"
+    )
     repeat_fills: bool = _rule(False, "whether an order's fills are all listed twice")
     overage_limit_cents: int = _rule(0, "shown as the balance's overage_limit_cents; not spendable here")
     instance_limit: int = _rule(100, "live instances of one customer; more is a 422")

@@ -1,13 +1,14 @@
 """The other side of every customer's trade: providers that offer, and other buyers that bid and take.
 
 Once an hour each SKU's book is quoted anew round a fair price (`prices`): providers rest divisible asks above it,
-other buyers divisible bids below it, each over the next four weeks at a few levels. In between now and then a
-buyer takes a small block from the asks or a provider sells one to the bids, so that there are public fills, and what a
-customer rests at a better price gets its turn. Providers get new node time whenever they quote: supply is scarce within
-an hour, never for good. Chance is drawn from the seed and the moment alone.
+other buyers divisible bids below it, each at a few levels: over the next four weeks, and, a little away from those, for
+exactly the hour, the day and the week that begin with the next hour. In between now and then a buyer takes a small
+block from the asks or a provider sells one to the bids, so that there are public fills, and what a customer rests at a
+better price gets its turn. Providers get new node time whenever they quote: supply is scarce within an hour, never for
+good. Chance is drawn from the seed and the moment alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
@@ -21,10 +22,16 @@ from sandbox.market.schedules import EMPTY, Schedule
 from sandbox.market.skus import Sku
 from sandbox.market.values import NewOrder, Side
 
-# Of the fair price, and how many nodes.
-ASKS = ((1.0, 4), (1.02, 4), (1.05, 8), (1.1, 16), (1.25, 32), (1.6, 64))
-BIDS = ((0.97, 4), (0.94, 8), (0.9, 8), (0.8, 16))
+Levels = tuple[tuple[float, int], ...]
+"""Of the fair price, and how many nodes."""
+LEVELS: dict[Side, Levels] = {
+    Side.SELL: ((1.0, 4), (1.02, 4), (1.05, 8), (1.1, 16), (1.25, 32), (1.6, 64)),
+    Side.BUY: ((0.97, 4), (0.94, 8), (0.9, 8), (0.8, 16)),
+}
 WINDOW_SECONDS = 28 * 24 * HOUR
+STANDARD_LEVELS: dict[Side, Levels] = {Side.SELL: ((1.01, 2), (1.04, 4)), Side.BUY: ((0.96, 2), (0.93, 4))}
+STANDARD_SECONDS = (HOUR, 24 * HOUR, 7 * 24 * HOUR)
+"""From the next hour on: what the public depth of just that window shows."""
 _MINUTE = 60
 _WEALTH = 10**15
 _TAKES_PER_HOUR = 1.2
@@ -84,20 +91,18 @@ class Traders:
             self._withdraw(order_id, int(now))
         self._state.put(replace(self._state[sku], standing=(), quoted_hour=int(now // HOUR)))
         if self._state[sku].enabled:
-            self._offer(sku, int(now))
-            self._bid(sku, int(now))
+            self._rest(Side.SELL, sku, self._state[sku].supply, int(now))
+            self._rest(Side.BUY, sku, self._state[sku].demand, int(now))
 
-    def _offer(self, sku: str, now: int) -> None:
-        start, supply = _this_minute(now), self._state[sku].supply
-        levels = [(factor, max(0, round(nodes * supply))) for factor, nodes in ASKS]
-        self._restock(sku, Schedule.rectangle(start, start + WINDOW_SECONDS, sum(nodes for _, nodes in levels)))
-        for factor, nodes in levels:
-            self._rest(Side.SELL, sku, start, nodes, self._limit(sku, factor, now), now)
-
-    def _bid(self, sku: str, now: int) -> None:
-        start, demand = _this_minute(now), self._state[sku].demand
-        for factor, nodes in BIDS:
-            self._rest(Side.BUY, sku, start, max(0, round(nodes * demand)), self._limit(sku, factor, now), now)
+    def _rest(self, side: Side, sku: str, size: float, now: int) -> None:
+        offers = list(_offers(side, size, now))
+        if side is Side.SELL:
+            self._restock(sku, Schedule.of((start, end, nodes) for start, end, _, nodes in offers))
+        for start, end, factor, nodes in offers:
+            limit = self._limit(sku, factor, now)
+            order_id = self._submit(side, sku, start, end, nodes, limit, now, standing=True)
+            state = self._state[sku]
+            self._state.put(replace(state, standing=(*state.standing, order_id)))
 
     def _restock(self, sku: str, wanted: Schedule) -> None:
         pool = self._engine.pool(_pool(Side.SELL, sku))
@@ -106,12 +111,6 @@ class Traders:
         lacking = wanted.minus(wanted.meet(free))
         if lacking:
             self._engine.grant(pool.id, sku, lacking)
-
-    def _rest(self, side: Side, sku: str, start: int, nodes: int, limit: int, now: int) -> None:
-        if nodes:
-            order_id = self._submit(side, sku, start, start + WINDOW_SECONDS, nodes, limit, now, standing=True)
-            state = self._state[sku]
-            self._state.put(replace(state, standing=(*state.standing, order_id)))
 
     def _take(self, sku: str, now: float, chance: Random) -> None:
         """A block that somebody wants at once: usually soon, short and small."""
@@ -160,6 +159,17 @@ class Traders:
             self._engine.open_pool(_pool(side, sku.id), _account(side, sku.id))
         self._engine.deposit(_account(Side.BUY, sku.id), _WEALTH, 0)
         self._state.put(Quoting(id=sku.id, enabled=enabled))
+
+
+def _offers(side: Side, size: float, now: int) -> Iterator[tuple[int, int, float, int]]:
+    """(start, end, of the fair price, nodes)"""
+    start, next_hour = _this_minute(now), (now // HOUR + 1) * HOUR
+    windows = [(start, start + WINDOW_SECONDS, LEVELS[side])]
+    windows += [(next_hour, next_hour + seconds, STANDARD_LEVELS[side]) for seconds in STANDARD_SECONDS]
+    for first, last, levels in windows:
+        for factor, nodes in levels:
+            if count := max(0, round(nodes * size)):
+                yield first, last, factor, count
 
 
 def _account(side: Side, sku: str) -> str:

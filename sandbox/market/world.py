@@ -6,6 +6,7 @@ sandbox that is killed has lost nothing that it has told.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from sandbox.market.fleet import Fleet
 from sandbox.market.machines import AgentMachines, Machines, NoMachines
 from sandbox.market.opening import only_one, price_sources
 from sandbox.market.options import Options
+from sandbox.market.previews import Previews
 from sandbox.market.resources import (
     PUBLIC_OWNER,
     PUBLIC_WORKSPACE,
@@ -61,6 +63,7 @@ class World:
         self.shelves = Shelves(self._store.connection)
         self.shelves.rules.put(given)
         self.faults = Faults(options.seed)
+        self.previews = Previews()
         self.skus: dict[str, Sku] = {sku.id: sku for sku in DEFAULT_SKUS}
         self.clock = Clock(self._anchor())
         self.now = self.clock.anchor.market
@@ -137,19 +140,26 @@ class World:
 
     def _advance_to(self, target: float) -> None:
         while True:
-            due = min(self._next_tick, self.desk.next_due(), self.fleet.next_due(self.now))
+            due = min(self._next_tick, self._orders_due(), self.fleet.next_due(self.now))
             if due > target:
                 break
             self.now = max(self.now, due)
             self._step()
         self.now = max(self.now, target)
 
+    def _orders_due(self) -> float:
+        """While trading is halted they wait for the tick that finds it going on."""
+        return math.inf if self.faults.halt_trading(self.now) else self.desk.next_due()
+
     def _step(self) -> None:
         self.engine.expire(int(self.now))
-        self.desk.run_due(self.now)
+        halted = self.faults.halt_trading(self.now)
+        if not halted:
+            self.desk.run_due(self.now)
         if self.now >= self._next_tick:
-            self.automation.tick(self.now)
-            self.traders.tick(self.now)
+            if not halted:
+                self.automation.tick(self.now)
+                self.traders.tick(self.now)
             self._next_tick = self._tick_after(self.now)
         self.fleet.settle(self.now)
         if self.now >= self._next_trim:

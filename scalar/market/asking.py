@@ -30,6 +30,7 @@ class Asking(Calls):
         body: object,
         *,
         idempotency_key: str | None = None,
+        once: bool = False,
         repeatable: bool = False,
         secrets: tuple[str, ...] = (),
     ) -> Value:
@@ -39,7 +40,7 @@ class Asking(Calls):
             path=V2 + path,
             body=body,
             idempotency_key=idempotency_key,
-            repeatable=repeatable or idempotency_key is not None,
+            repeatable=repeatable or (idempotency_key is not None and not once),
             secrets=secrets,
         )
         return self._read(request, kind)

@@ -21,9 +21,12 @@ from scalar.market.reconciling import (
     Charge,
     Charged,
     Finding,
+    Manned,
+    StrangeCharge,
     compare_capacity,
     compare_machines,
     compare_money,
+    compare_nodes,
     compare_orders,
 )
 from scalar.market.seating import SHORTEST_USEFUL
@@ -33,6 +36,7 @@ _ROUNDS = 3
 _LOOK_BACK = timedelta(days=2)
 _CLOCKS_DIFFER_BY = timedelta(minutes=5)
 _ASKED_LONG_AGO = timedelta(minutes=10)
+_SILENT_FOR = timedelta(minutes=20)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,9 @@ class _Ours:
     live: list[Instance]
     empty: list[str]
     hopeless: list[str]
+    manned: list[Manned]
     lines: list[Charge]
+    strange: list[StrangeCharge]
     charged: dict[str, Charged]
     fees: dict[str, Any]
     skus: list[str]
@@ -100,7 +106,15 @@ def _compare(desk: Desk, compared_to: str | None) -> tuple[list[Finding], dict[s
             )
         ),
         *compare_machines(ours.live, live, empty_seats=ours.empty, hopeless=ours.hopeless),
-        *compare_money(ours.lines, ours.orders, ours.charged, ours.fees, balance_cents=theirs.balances.current_cents),
+        *compare_nodes(ours.manned, silent_before=now - _SILENT_FOR),
+        *compare_money(
+            ours.lines,
+            ours.orders,
+            ours.charged,
+            ours.fees,
+            strange=ours.strange,
+            balance_cents=theirs.balances.current_cents,
+        ),
     ]
     return findings, _figures(ours, theirs, live, now)
 
@@ -152,7 +166,9 @@ def _read_ours(tx: Transaction, compared_to: str | None, now: datetime) -> _Ours
         live=live,
         empty=[*names.values(), *long_asked],
         hopeless=hopeless,
+        manned=instances.manned(tx),
         lines=statement.lines_from(tx, compared_to),
+        strange=statement.strange(tx),
         charged=statement.charged(tx, [order.market_id for order in orders if order.market_id]),
         fees=store.fees(tx),
         skus=sorted({block.sku for block in store.blocks(tx, ending_after=now)}),

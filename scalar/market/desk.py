@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scalar.database import Transaction
-from scalar.errors import InvalidRequest
 from scalar.market import store
+from scalar.market.errors import MarketAnswerMalformed
 from scalar.market.settings import MarketSettings
 from scalar.market.sfcompute import SfCompute
 
@@ -24,7 +24,7 @@ class Desk:
     def pool(self) -> str:
         """The id of the pool that everything is bought into; made at the first call ever.
 
-        Raises: `InvalidRequest` where there are several of its name.
+        Raises: `MarketError`; `MarketAnswerMalformed` where there are several of its name.
         """
         with self.transact() as tx:
             known = store.controls(tx).pool_id
@@ -34,10 +34,13 @@ class Desk:
             pool for pool in self.market.pools(workspace=self.settings.workspace) if pool.name == self.settings.pool
         ]
         if len(named) > 1:
-            raise InvalidRequest(f"The market has {len(named)} pools named {self.settings.pool!r}: name another.")
+            # Trading in the wrong one is worse than not trading: as with any answer that can't be understood.
+            raise MarketAnswerMalformed(
+                f"the market has {len(named)} pools named {self.settings.pool!r}: set SCALAR_MARKET_POOL to another"
+            )
         pool = (
             named[0] if named else self.market.create_pool(workspace=self.settings.workspace, name=self.settings.pool)
         )
         with self.transact() as tx:
-            store.keep_pool(tx, pool.id)
+            store.keep_pool(tx, pool.id, self.clock())
             return str(store.controls(tx).pool_id)

@@ -7,12 +7,13 @@ from typing import Any
 from scalar.database import Transaction, one
 from scalar.ids import new_id
 from scalar.market.model import Instance, InstanceState
+from scalar.market.reconciling import Manned
 
-ASK_LEASE = timedelta(seconds=60)
-"""Longer than asking for a machine takes, with all its tries; who died while asking is taken over from after it."""
+ASK_LEASE = timedelta(minutes=2)
+"""Longer than one call that creates a machine takes; who died while asking is taken over from after it."""
 
-_INSTANCE = """id, sku, state, market_id, node_id, wanted_at, asked_at, running_at, joined_at, ready_at, ended_at,
-    until, end_reason"""
+_INSTANCE = """id, sku, state, market_id, node_id, wanted_at, asked_at, asks, ask_leased_until, created_at, running_at,
+    joined_at, ready_at, ended_at, until, end_asked_at, end_reason"""
 
 
 def want_instance(tx: Transaction, sku: str, until: datetime, now: datetime) -> str:
@@ -49,32 +50,49 @@ def instance_of_node(tx: Transaction, node_id: str) -> Instance | None:
     return _instance(row) if row else None
 
 
-def lease_wanted(tx: Transaction, now: datetime, *, limit: int) -> list[tuple[Instance, bool]]:
-    """Machines to ask for, leased to the caller; True: it may have been asked for before."""
+def lease_wanted(tx: Transaction, now: datetime, *, limit: int) -> list[Instance]:
+    """Machines to ask for, leased to the caller."""
     rows = tx.execute(
-        f"""with leased as (
-                select id, asked_at is not null as again from instances where state = 'wanted'
+        f"""update instances set ask_leased_until = %(until)s
+            where id in (select id from instances where state = 'wanted' and end_asked_at is null
                 and (ask_leased_until is null or ask_leased_until <= %(now)s)
                 order by wanted_at, id limit %(limit)s for update skip locked)
-            update instances i set ask_leased_until = %(until)s, asked_at = coalesce(asked_at, %(now)s)
-            from leased where leased.id = i.id
-            returning leased.again, {", ".join(f"i.{column.strip()}" for column in _INSTANCE.split(","))}""",
+            returning {_INSTANCE}""",
         {"now": now, "until": now + ASK_LEASE, "limit": limit},
     )
-    return [(_instance({k: v for k, v in row.items() if k != "again"}), row["again"]) for row in rows]
+    return sorted((_instance(row) for row in rows), key=lambda each: (each.wanted_at, each.id))
 
 
-def release_ask(tx: Transaction, instance_id: str) -> None:
-    tx.execute("update instances set ask_leased_until = null where id = %s", [instance_id])
+def count_ask(tx: Transaction, leased: Instance, now: datetime) -> Instance | None:
+    """It is about to be asked for once more, by whoever has it leased; None where it isn't his any more."""
+    row = tx.execute(
+        f"""update instances set asks = asks + 1, asked_at = coalesce(asked_at, %(now)s), ask_leased_until = %(until)s
+            where id = %(id)s and state = 'wanted' and end_asked_at is null and ask_leased_until = %(mine)s
+            returning {_INSTANCE}""",
+        {"id": leased.id, "mine": leased.ask_leased_until, "now": now, "until": now + ASK_LEASE},
+    ).fetchone()
+    return _instance(row) if row else None
 
 
-def created(tx: Transaction, instance_id: str, market_id: str) -> None:
-    """The market has it."""
+def void_join_tokens(tx: Transaction, instance_id: str, now: datetime) -> None:
+    """What came of earlier asks may not join any more."""
     tx.execute(
-        """update instances set state = 'booting', market_id = %s, ask_leased_until = null
-           where id = %s and state = 'wanted'""",
-        [market_id, instance_id],
+        "update join_tokens set expires_at = %(now)s where instance_id = %(id)s and expires_at > %(now)s",
+        {"id": instance_id, "now": now},
     )
+
+
+def release_ask(tx: Transaction, instance_id: str, ask: int) -> None:
+    """Nothing can have come of this ask: the next may follow at once."""
+    tx.execute("update instances set ask_leased_until = null where id = %s and asks = %s", [instance_id, ask])
+
+
+def created(tx: Transaction, instance_id: str, market_id: str, *, ask: int, now: datetime) -> bool:
+    """The market has what came of this ask, and its agent may have joined. False where that was known, or is void."""
+    update = """update instances set state = case when state = 'wanted' then 'booting' else state end,
+                    market_id = %(market_id)s, created_at = %(now)s, ask_leased_until = null
+                where id = %(id)s and asks = %(ask)s and market_id is null and state <> 'ended'"""
+    return tx.execute(update, {"id": instance_id, "market_id": market_id, "ask": ask, "now": now}).rowcount == 1
 
 
 def runs(tx: Transaction, instance_id: str, now: datetime) -> None:
@@ -88,15 +106,54 @@ def joined(tx: Transaction, instance_id: str, node_id: str, now: datetime) -> No
     )
 
 
+def waits_at_gate(tx: Transaction, node_id: str) -> bool:
+    """Whether this node's machine has joined, takes no work yet, and may; locked, since it is before its node."""
+    row = tx.execute(
+        """select i.id from instances i join nodes n on n.id = i.node_id
+           where n.id = %s and n.state = 'checking' and i.end_asked_at is null for update of i""",
+        [node_id],
+    ).fetchone()
+    return row is not None
+
+
 def ready(tx: Transaction, node_id: str, now: datetime) -> None:
     tx.execute("update instances set ready_at = coalesce(ready_at, %s) where node_id = %s", [now, node_id])
 
 
+def ask_end(tx: Transaction, instance_id: str, reason: str, now: datetime) -> None:
+    """Nobody needs it any more: it takes no work and no seat from here on. The first reason stays."""
+    tx.execute(
+        """update instances set end_asked_at = %s, end_reason = %s
+           where id = %s and end_asked_at is null and state <> 'ended'""",
+        [now, reason, instance_id],
+    )
+
+
 def ended(tx: Transaction, instance_id: str, reason: str, now: datetime) -> bool:
     """False where it had ended already."""
-    update = """update instances set state = 'ended', ended_at = %s, end_reason = %s, ask_leased_until = null
+    update = """update instances set state = 'ended', ended_at = %s, end_reason = coalesce(end_reason, %s),
+                    ask_leased_until = null
                 where id = %s and state <> 'ended'"""
     return tx.execute(update, [now, reason, instance_id]).rowcount == 1
+
+
+def manned(tx: Transaction) -> list[Manned]:
+    """Live machines that have become nodes, and when these were last heard."""
+    rows = tx.execute(
+        """select i.id as instance_id, n.id as node_id, n.name as node_name, n.last_seen_at as heard_at
+           from instances i join nodes n on n.id = i.node_id where i.state = 'joined' and n.state <> 'gone'
+           order by i.id"""
+    )
+    return [Manned(**row) for row in rows]
+
+
+def joined_and_gone(tx: Transaction) -> list[Instance]:
+    """Machines whose node somebody has marked gone."""
+    rows = tx.execute(
+        f"""select {_INSTANCE} from instances where state = 'joined'
+            and node_id in (select id from nodes where state = 'gone') order by id"""
+    )
+    return [_instance(row) for row in rows]
 
 
 def joined_unfit(tx: Transaction) -> list[Instance]:

@@ -13,7 +13,7 @@ from scalar.accounts.keys import Key
 from scalar.capacity import fleet
 from scalar.capacity import store as capacity
 from scalar.capacity.model import Node, NodeState
-from scalar.database import Channel, Transaction, notify
+from scalar.database import Channel, Lock, Transaction, lock, notify
 from scalar.errors import Conflict
 from scalar.market import instances, store
 from scalar.market.model import Instance, InstanceState, Sku
@@ -27,8 +27,10 @@ def join(
     admission = fleet.admit(tx, token, now)
     if admission.instance_id is None:
         return fleet.join(tx, facts, now)
+    # Before the machine's row, as where one ends: its first try may have to be marked gone.
+    lock(tx, Lock.SCHEDULING_PASS)
     instance = instances.instance(tx, admission.instance_id, for_update=True)
-    if instance is None or instance.state is InstanceState.ENDED:
+    if instance is None or instance.state is InstanceState.ENDED or instance.end_asked_at is not None:
         raise Conflict("This machine is not wanted any more.")
     _forget_first_try(tx, instance, now)
     bought = next((sku for sku in store.skus(tx) if sku.id == instance.sku), None)
@@ -41,7 +43,7 @@ def join(
 
 def heard(tx: Transaction, node_id: str, now: datetime) -> None:
     """Its agent polls: the second half of the gate."""
-    if capacity.pass_gate(tx, node_id):
+    if instances.waits_at_gate(tx, node_id) and capacity.pass_gate(tx, node_id):
         instances.ready(tx, node_id, now)
         notify(tx, Channel.QUEUE, node_id)
 

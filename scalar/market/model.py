@@ -42,8 +42,9 @@ class OrderState(StrEnum):
     """proposed ──► intended ──► pending ──► standing ──► partially_filled ──► filled
     │            │           ├────────────┴───────────────┴──► cancelled (what has filled stays)
     │            │           ├──► filled | partially_filled
-    │            ├───────────┴──► rejected
+    │            ├───────────┴────────────┴───────────────┴──► rejected
     └────────────┴──► withdrawn
+    (withdrawn, rejected ──► pending: we had given it up, and then the market's answer came after all)
     """
 
     PROPOSED = "proposed"
@@ -85,9 +86,10 @@ ORDER_MOVES: frozenset[tuple[OrderState, OrderState]] = frozenset(
         (_O.PENDING, _O.STANDING),
         (_O.STANDING, _O.PARTIALLY_FILLED),
         (_O.PENDING, _O.PARTIALLY_FILLED),
-        (_O.PENDING, _O.REJECTED),
+        (_O.WITHDRAWN, _O.PENDING),
+        (_O.REJECTED, _O.PENDING),
     }
-    | {(now, then) for now in AT_MARKET for then in (_O.FILLED, _O.CANCELLED)}
+    | {(now, then) for now in AT_MARKET for then in (_O.FILLED, _O.CANCELLED, _O.REJECTED)}
 )
 """Every legal move of an order; the table `order_moves` holds the same, and a trigger checks it."""
 
@@ -119,11 +121,15 @@ class Order:
     requested_by: str
     plan_id: str | None
     created_at: datetime
+    intended_at: datetime | None
+    """When it was let out: at once, or once it was approved."""
     approved_by: str | None
     market_id: str | None
     sent_at: datetime | None
     """When it was first sent, or may have been."""
-    send_attempts: int
+    last_sent_at: datetime | None
+    send_leases: int
+    """Which lease to send it is the newest: who holds an older one leaves it alone."""
     cancel_asked_at: datetime | None
     ended_at: datetime | None
     filled_at: datetime | None
@@ -199,12 +205,19 @@ class Instance:
     node_id: str | None
     wanted_at: datetime
     asked_at: datetime | None
+    asks: int
+    """How often it was asked for: only what came of the last time is ours."""
+    ask_leased_until: datetime | None
+    created_at: datetime | None
+    """When we knew that the market has it."""
     running_at: datetime | None
     joined_at: datetime | None
     ready_at: datetime | None
     ended_at: datetime | None
     until: datetime
     """The end of its last seat."""
+    end_asked_at: datetime | None
+    """From then on it takes no work and no seat: it is being ended."""
     end_reason: str | None
 
 

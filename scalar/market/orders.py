@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from scalar.accounts import trail
 from scalar.accounts.store import audit
 from scalar.capacity import fleet
 from scalar.database import Channel, Lock, Transaction, lock, notify
@@ -17,13 +18,19 @@ from scalar.market import reconciliations, seats, store
 from scalar.market.answers import MarketFill, MarketOrder, OrderStatus
 from scalar.market.errors import MarketAnswerMalformed
 from scalar.market.guards import Answer, Caps, Spent, judge, stopped
-from scalar.market.model import Fill, Order, OrderRequest, OrderState, Side
-from scalar.market.settling import fills_that_count, new_fills
+from scalar.market.model import MINUTE, Fill, Order, OrderRequest, OrderState, Side, minute_of
+from scalar.market.seating import SHORTEST_USEFUL
+from scalar.market.settling import fills_that_count, most_at_once, new_fills, same_schedule
 
 GOOD_FOR = timedelta(minutes=10)
 """An order that could not be sent for so long is withdrawn: the book that it was meant for has moved on."""
 APPROVAL_FOR = timedelta(hours=1)
 _WEEK = timedelta(days=7)
+_TO_SEND = timedelta(seconds=15)
+"""Until the sensor that sends it has come round."""
+_SETTLED = timedelta(minutes=2)
+"""So long after an attempt whose answer was lost, what the market does not have it never gets."""
+_MICRO_DOLLAR = Decimal("0.000001")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +88,20 @@ def place(
 def approve(tx: Transaction, order_id: str, *, actor: str, caps: Caps, now: datetime) -> Order:
     """An operator lets it go out; every other guard still holds. Repeats are no-ops.
 
-    Raises: `NotFound`, `IllegalMove`, `SpendRefused`.
+    A start that has passed meanwhile becomes the next minute: the market sells nothing of the past.
+    Raises: `NotFound`, `IllegalMove`, `SpendRefused`; `Conflict` where hardly anything of its time is left.
     """
     lock(tx, Lock.MARKET_ORDERS)
     order = existing(store.order(tx, order_id, for_update=True))
     if order.state is OrderState.INTENDED:
         return order
+    begin = max(order.request.window.start, minute_of(now + _TO_SEND, up=True))
     if order.state is OrderState.PROPOSED:
+        if order.request.window.end - begin < SHORTEST_USEFUL:
+            raise Conflict(f"Its time ends at {order.request.window.end:%H:%M} UTC: place another order.")
         _judge_again(tx, order, caps, now)
-    store.move_order(tx, order_id, OrderState.INTENDED, now, approved_by=actor)
-    audit(tx, actor, "order.approve", order_id)
+    store.let_out(tx, order_id, approved_by=actor, start=begin, now=now)
+    audit(tx, actor, "order.approve", order_id, start=begin.isoformat())
     notify(tx, Channel.MARKET, order_id)
     return existing(store.order(tx, order_id))
 
@@ -116,31 +127,57 @@ def call_off(tx: Transaction, order_id: str, *, actor: str, now: datetime) -> Or
 
 def withdraw_stale(tx: Transaction, now: datetime) -> int:
     """Intents that could not be sent in time, and proposals that nobody approved."""
-    stale = [
-        order
-        for order in store.stale_intents(tx, now - GOOD_FOR)
-        if order.state is OrderState.INTENDED or order.created_at < now - APPROVAL_FOR
-    ]
+    stale = store.stale_intents(tx, intended_before=now - GOOD_FOR, proposed_before=now - APPROVAL_FOR)
     for order in stale:
         what = "sent" if order.state is OrderState.INTENDED else "approved"
         end(tx, order, OrderState.WITHDRAWN, now, message=f"It was not {what} in time.")
     return len(stale)
 
 
-def held_back(tx: Transaction, order: Order) -> str | None:
-    """Why an intent must not be sent just now, if so: the stop may have come after it was written."""
-    if order.request.side is Side.SELL:
-        return None
-    return stopped(store.controls(tx), reconciliations.disagreement(tx))
+def held_back(tx: Transaction, order: Order, now: datetime) -> str | None:
+    """Why an intent must not be sent just now, if so: much may have come after it was written."""
+    if order.cancel_asked_at is not None:
+        return "It was called off."
+    if _too_late(order, now):
+        return "It was not sent in time."
+    if order.request.side is Side.BUY:
+        return stopped(store.controls(tx), reconciliations.disagreement(tx))
+    return None
+
+
+def clear_to_send(tx: Transaction, order: Order, now: datetime) -> bool:
+    """Asked last before it is sent; what must not go out any more is put off or withdrawn.
+
+    `order`: as it was leased. Where it may have been sent before, the market was asked since and doesn't have it.
+    """
+    latest = existing(store.order(tx, order.id, for_update=True))
+    if latest.state is not OrderState.INTENDED or latest.send_leases != order.send_leases:
+        return False
+    why = held_back(tx, latest, now)
+    if why is None:
+        store.sending(tx, order.id, now)
+        return True
+    if latest.last_sent_at is not None and now - latest.last_sent_at < _SETTLED:
+        store.release_send(tx, order, f"{why} First it must be sure that the market does not have it.")
+    elif latest.cancel_asked_at is not None or _too_late(latest, now):
+        end(tx, latest, OrderState.WITHDRAWN, now, message=why)
+    else:
+        store.unsend(tx, order, why)
+    return False
 
 
 def sent(tx: Transaction, order_id: str, answer: MarketOrder, now: datetime) -> None:
-    """The market has it. A second telling changes nothing."""
+    """The market has it: its id is kept, whatever else its answer says. A second telling changes nothing.
+
+    What we had given up meanwhile is ours all the same, and is called off at the market.
+    """
     order = existing(store.order(tx, order_id, for_update=True))
-    if order.state is OrderState.INTENDED:
-        store.move_order(tx, order_id, OrderState.PENDING, now, market_id=answer.id)
-        audit(tx, "market", "order.pending", order_id, market_id=answer.id)
-    tell(tx, order_id, answer, now)
+    if order.market_id is not None or order.state is OrderState.PROPOSED:
+        return
+    store.move_order(tx, order_id, OrderState.PENDING, now, market_id=answer.id)
+    if order.state is not OrderState.INTENDED:
+        store.ask_cancel(tx, order_id, now)
+    audit(tx, "market", "order.pending", order_id, market_id=answer.id)
 
 
 def refused(tx: Transaction, order_id: str, message: str, now: datetime) -> None:
@@ -153,10 +190,15 @@ def refused(tx: Transaction, order_id: str, message: str, now: datetime) -> None
 def tell(tx: Transaction, order_id: str, answer: MarketOrder, now: datetime) -> None:
     """What the market says of an order: its new fills become blocks or sales, and it moves on.
 
-    Raises: `MarketAnswerMalformed` where it speaks of another order or its fills don't add up: nothing is changed.
+    Raises: `MarketAnswerMalformed` where it speaks of another order, of more than was asked, of a worse price, or its
+    fills don't add up: nothing is changed.
     """
+    if answer.side == Side.SELL:
+        # Before any row: what is sold must not get a machine meanwhile.
+        lock(tx, Lock.MARKET_SEATS)
     order = existing(store.order(tx, order_id, for_update=True))
     _refuse_another(order, answer)
+    _refuse_more(order, answer)
     if order.state.ended and order.amount == 0 and not answer.fills:
         return
     told = fills_that_count((_fill(each) for each in answer.fills), answer.filled_schedule)
@@ -177,7 +219,7 @@ def end(tx: Transaction, order: Order, state: OrderState, now: datetime, *, mess
     """An order is over; what was kept free for it and not sold takes work again."""
     store.move_order(tx, order.id, state, now, message=message)
     for node_id in store.kept_free(tx, order.id):
-        if seats.still_ours(tx, node_id, now):
+        if seats.still_ours(tx, node_id, now) and trail.last_actor(tx, "node.drain", node_id) == order.requested_by:
             fleet.resume(tx, node_id, f"order:{order.id}")
     audit(
         tx, "market" if order.sent_at else "scalar", f"order.{state}", order.id, **({"why": message} if message else {})
@@ -199,6 +241,11 @@ _STATES = {
     OrderStatus.REJECTED: OrderState.REJECTED,
     OrderStatus.CANCELLED: OrderState.CANCELLED,
 }
+
+
+def _too_late(order: Order, now: datetime) -> bool:
+    """The book that it was meant for has moved on, or its first minute is over."""
+    return now - (order.intended_at or order.created_at) > GOOD_FOR or now >= order.request.window.start + MINUTE
 
 
 def _refuse_nonsense(request: OrderRequest, now: datetime) -> None:
@@ -252,8 +299,25 @@ def _refuse_another(order: Order, answer: MarketOrder) -> None:
         raise MarketAnswerMalformed(f"the market's {answer.id} is not what was asked for with {order.id}")
 
 
+def _refuse_more(order: Order, answer: MarketOrder) -> None:
+    """No answer makes us owe more than we said, nor have less than is filled."""
+    window, limit = order.request.window, order.request.limit_price
+    for part in answer.filled_schedule:
+        if part.start < window.start or part.end > window.end:
+            raise MarketAnswerMalformed(f"the market filled {order.id} beyond its window")
+    if most_at_once(answer.filled_schedule) > window.nodes:
+        raise MarketAnswerMalformed(f"the market filled more nodes than {order.id} is for")
+    worse = any(fill.price > limit if order.request.side is Side.BUY else fill.price < limit for fill in answer.fills)
+    if worse:
+        raise MarketAnswerMalformed(f"the market filled {order.id} at a worse price than its limit")
+    if answer.status is OrderStatus.FILLED and not same_schedule(answer.filled_schedule, [window]):
+        raise MarketAnswerMalformed(f"the market calls {order.id} filled, and its schedule is not")
+
+
 def _fill(told: MarketFill) -> Fill:
-    return Fill(contract=told.contract, filled_at=told.filled_at, price=told.price, parts=tuple(told.schedule))
+    # As it is kept: the market's tick has no more places, and a fill must be known again.
+    price = told.price.quantize(_MICRO_DOLLAR)
+    return Fill(contract=told.contract, filled_at=told.filled_at, price=price, parts=tuple(told.schedule))
 
 
 def _record(tx: Transaction, order: Order, position: int, fill: Fill) -> None:

@@ -3,7 +3,9 @@
 orders     every order at the market in our pool is ours, and as far as it says
 capacity   our blocks less what was sold, and the pool's allocation, are the same step function
 machines   every live machine in the pool is one that we know; every machine that we know is there, and on a seat
-money      the market's statement adds up by itself, and has for each order what we think that it cost or brought
+nodes      every machine that has become a node is heard from
+money      the market's statement adds up by itself, has for each order what we think that it cost or brought, and
+           nothing that is of no order of ours
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -23,7 +25,9 @@ class Kind(StrEnum):
     UNKNOWN_MACHINE = "unknown_machine"
     MISSING_MACHINE = "missing_machine"
     EMPTY_SEAT = "empty_seat"
+    SILENT_NODE = "silent_node"
     MONEY_DIFFERS = "money_differs"
+    UNKNOWN_CHARGE = "unknown_charge"
     STATEMENT_BROKEN = "statement_broken"
 
 
@@ -45,6 +49,27 @@ class Charge:
     cents: int
     balance_cents: int
     market_order_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrangeCharge:
+    """A line of the statement that is of no order of ours. `number`: by which it is accepted."""
+
+    number: int
+    at: datetime
+    kind: str
+    cents: int
+    market_order_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manned:
+    """A machine that has become a node."""
+
+    instance_id: str
+    node_id: str
+    node_name: str
+    heard_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,23 +163,38 @@ def compare_machines(
     )
 
 
+def compare_nodes(manned: Iterable[Manned], *, silent_before: datetime) -> list[Finding]:
+    """Machines that are paid for, run at the market, and whose agent has not been heard since."""
+    return [
+        Finding(
+            kind=Kind.SILENT_NODE,
+            what=f"{each.node_name} ({each.node_id}, {each.instance_id}) is paid for and runs at the market;"
+            f" its agent was last heard at {each.heard_at:%Y-%m-%d %H:%M} UTC.",
+            do=f"See why. If it is lost, `scalar gone {each.node_id}` ends its machine, and its seat gets another.",
+        )
+        for each in sorted(manned, key=lambda each: each.instance_id)
+        if each.heard_at < silent_before
+    ]
+
+
 def compare_money(
     statement: list[Charge],
     orders: Iterable[Order],
     charged: Mapping[str, Charged],
     fees: Mapping[str, Decimal],
     *,
+    strange: Iterable[StrangeCharge] = (),
     balance_cents: int,
 ) -> list[Finding]:
     """`statement`: its newest lines, oldest first, with the last of those that were compared before. `charged`: by the
     market's order id. `fees`: of sales, dollars by our order id. The market rounds each line to a cent.
     """
-    return _statement(statement, balance_cents) + [
+    return [*_statement(statement, balance_cents), *(_strange(each) for each in strange)] + [
         finding
         for order in orders
         if (
             finding := _charged(
-                order, charged.get(order.market_id or "", Charged(cents=0, lines=0)), fees.get(order.id, Decimal(0))
+                order, charged.get(order.market_id or "", Charged(cents=0, lines=0)), fees.get(order.id)
             )
         )
     ]
@@ -184,8 +224,21 @@ def _statement(statement: list[Charge], balance_cents: int) -> list[Finding]:
     return []
 
 
-def _charged(order: Order, charged: Charged, fee: Decimal) -> Finding | None:
-    exact = (order.amount - fee if order.request.side is Side.SELL else -order.amount) * 100
+def _strange(line: StrangeCharge) -> Finding:
+    of = f"order {line.market_order_id}, which is none of ours" if line.market_order_id else "no order"
+    return Finding(
+        kind=Kind.UNKNOWN_CHARGE,
+        what=f"The market's statement has {_usd(line.cents)} ({line.kind}) of {of}, at {line.at:%Y-%m-%d %H:%M} UTC.",
+        do=f"Find out whose it is. If it is right: `scalar market accept {line.number} WHY`.",
+    )
+
+
+def _charged(order: Order, charged: Charged, fee: Decimal | None) -> Finding | None:
+    """`fee`: of a sale; None where the market named none, and then it may have kept any part of it."""
+    sale = order.request.side is Side.SELL
+    exact = (order.amount - (fee or Decimal(0)) if sale else -order.amount) * 100
+    if sale and fee is None and 0 <= charged.cents <= exact:
+        return None
     if abs(charged.cents - exact) <= max(charged.lines, 1) * Decimal("0.5"):
         return None
     verb = "credited" if order.request.side is Side.SELL else "charged"

@@ -1,18 +1,20 @@
 """Who sits where: pure. A seat is one node of a block; a machine sits on one at a time and moves on without a gap.
 
-    open_seats(blocks, taken) ─► seats ─► seat(seats, sitting, now) ─► moves on, and starts
+    open_seats(blocks, taken) ─► less_promised(seats, sales) ─► seat(seats, sitting, now) ─► moves on, and starts
 
 1. A machine whose seat ends goes on with the seat of its kind that can be had just then and lasts longest: a longer
    block for the same machine costs no reboot, and its jobs run on. Machines that work choose before idle ones.
 2. A seat that is to be had now, or within the time that a machine takes to boot, and that nobody sits on gets a new
    machine, unless too little of it is left to be of use.
+3. A seat that an open sale counts on as standing empty stays empty for that time: nobody moves on to it.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
-from scalar.market.model import Block, Seat
+from scalar.market.model import Block, Rectangle, Seat
 
 BOOT_LEAD = timedelta(minutes=2)
 """A machine is asked for so long before its seat begins."""
@@ -72,6 +74,30 @@ def open_seats(blocks: Iterable[Block], taken: Iterable[Taken]) -> list[Seat]:
     )
 
 
+def remaining(window: Rectangle, done: Iterable[Rectangle]) -> list[Rectangle]:
+    """What is left of the window's nodes, stretch by stretch."""
+    parts = list(done)
+    moments = {window.start, window.end, *(moment for each in parts for moment in (each.start, each.end))}
+    left = [
+        Rectangle(
+            start=start,
+            end=end,
+            nodes=window.nodes - sum(each.nodes for each in parts if each.start <= start < each.end),
+        )
+        for start, end in pairwise(sorted(each for each in moments if window.start <= each <= window.end))
+    ]
+    return [each for each in left if each.nodes > 0]
+
+
+def less_promised(seats: Iterable[Seat], promised: Iterable[tuple[str, Rectangle]]) -> list[Seat]:
+    """What may be sat on, once so many seats of a kind of machine stay empty in a window for whoever buys them."""
+    left = list(seats)
+    for sku, window in promised:
+        for _ in range(window.nodes):
+            _keep_empty(left, sku, window)
+    return sorted(left, key=lambda each: (each.start, each.block_id, each.number))
+
+
 def seat(open_seats: Sequence[Seat], sitters: Iterable[Sitter], now: datetime) -> list[MoveOn | Start]:
     """In the order in which they are to be done."""
     left = list(open_seats)
@@ -92,6 +118,23 @@ def seat(open_seats: Sequence[Seat], sitters: Iterable[Sitter], now: datetime) -
         for each in left
         if each.start <= now + BOOT_LEAD and each.end - max(each.start, now) >= SHORTEST_USEFUL
     ]
+
+
+def _keep_empty(left: list[Seat], sku: str, window: Rectangle) -> None:
+    """One node of the window is taken out of what is left, wherever there is one: the longest stretch at a time."""
+    moment = window.start
+    while moment < window.end:
+        there = [each for each in left if each.sku == sku and each.start <= moment < each.end]
+        if not there:
+            later = [each.start for each in left if each.sku == sku and moment < each.start]
+            moment = min(later, default=window.end)
+            continue
+        chosen = max(there, key=lambda each: (min(each.end, window.end), each.start, each.block_id, each.number))
+        until = min(chosen.end, window.end)
+        left.remove(chosen)
+        around = (replace(chosen, end=moment), replace(chosen, start=until))
+        left += [each for each in around if each.start < each.end]
+        moment = until
 
 
 def _turn(sitter: Sitter) -> tuple[datetime, bool, str]:

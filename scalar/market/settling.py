@@ -5,20 +5,37 @@ add up to it, if need be without their repeats. If they can't be made to, nothin
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import islice, product
 
 from scalar.market.errors import MarketAnswerMalformed
 from scalar.market.model import Fill, Rectangle
+
+_MOST_CANDIDATES = 10_000
 
 
 def fills_that_count(told: Iterable[Fill], filled: Iterable[Rectangle]) -> tuple[Fill, ...]:
     """Raises: `MarketAnswerMalformed` where the fills don't add up to `filled`, the order's whole filled schedule."""
     told = tuple(told)
     measure = _changes(filled)
-    for candidate in (told, tuple(dict.fromkeys(told))):
+    for candidate in islice(_without_repeats(told), _MOST_CANDIDATES):
         if _changes(part for fill in candidate for part in fill.parts) == measure:
             return candidate
     raise MarketAnswerMalformed("the fills of an order do not add up to its filled schedule")
+
+
+def same_schedule(one: Iterable[Rectangle], other: Iterable[Rectangle]) -> bool:
+    """However they are cut."""
+    return _changes(one) == _changes(other)
+
+
+def most_at_once(parts: Iterable[Rectangle]) -> int:
+    nodes, most = 0, 0
+    for _, change in sorted(_changes(parts).items()):
+        nodes += change
+        most = max(most, nodes)
+    return most
 
 
 def new_fills(counted: Iterable[Fill], recorded: Iterable[Fill]) -> list[Fill]:
@@ -35,9 +52,18 @@ def new_fills(counted: Iterable[Fill], recorded: Iterable[Fill]) -> list[Fill]:
     return fresh
 
 
-def _changes(parts: Iterable[Rectangle]) -> dict[object, int]:
+def _without_repeats(told: tuple[Fill, ...]) -> Iterator[tuple[Fill, ...]]:
+    """All of them; then without any repeat; then each way to count some equal ones and not others."""
+    yield told
+    counts = Counter(told)
+    yield tuple(counts)
+    for times in product(*(range(1, count + 1) for count in counts.values())):
+        yield tuple(fill for fill, count in zip(counts, times, strict=True) for _ in range(count))
+
+
+def _changes(parts: Iterable[Rectangle]) -> dict[datetime, int]:
     """How the number of nodes changes, and when: the same for every way to cut a schedule into rectangles."""
-    changes: Counter[object] = Counter()
+    changes: Counter[datetime] = Counter()
     for part in parts:
         changes[part.start] += part.nodes
         changes[part.end] -= part.nodes

@@ -68,8 +68,12 @@ class SfCompute(Asking):
         allow_standing: bool = False,
         allow_partial: bool = False,
         idempotency_key: str,
+        once: bool = False,
     ) -> MarketOrder:
-        """The same key again gives the same order. It fills later: ask for it until it has ended."""
+        """The same key again gives the same order. It fills later: ask for it until it has ended.
+
+        `once`: the caller tries again, not the client; then a refusal is of this very attempt.
+        """
         body = {
             "pool": pool,
             "side": side,
@@ -79,7 +83,7 @@ class SfCompute(Asking):
             "allow_standing": allow_standing,
             "allow_partial": allow_partial,
         }
-        return self._post("create_order", "/orders", MarketOrder, body, idempotency_key=idempotency_key)
+        return self._post("create_order", "/orders", MarketOrder, body, idempotency_key=idempotency_key, once=once)
 
     def order(self, id: str) -> MarketOrder:
         return self._get("order", f"/orders/{wire.identifier(id)}", MarketOrder)

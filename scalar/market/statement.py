@@ -5,7 +5,10 @@ from datetime import datetime
 
 from scalar.database import Transaction
 from scalar.market.answers import MarketTransaction, TransactionKind
-from scalar.market.reconciling import Charge, Charged
+from scalar.market.reconciling import Charge, Charged, StrangeCharge
+
+_KINDS = list(TransactionKind.__members__.values())
+_TRADES = (TransactionKind.BUY_ORDER, TransactionKind.SELL_ORDER)
 
 
 def signed(line: MarketTransaction) -> int:
@@ -37,6 +40,27 @@ def lines_from(tx: Transaction, cursor: str | None) -> list[Charge]:
         {"cursor": cursor},
     )
     return [Charge(**row) for row in rows]
+
+
+def strange(tx: Transaction) -> list[StrangeCharge]:
+    """Lines, since we trade there, of a trade that is none of ours, or of a kind that we don't know; not accepted."""
+    rows = tx.execute(
+        """select number, at, kind, amount_cents as cents, market_order_id from market_transactions m
+           where accepted_by is null and at >= (select pool_since from market_controls)
+             and (kind <> all(%(kinds)s) or (kind = any(%(trades)s)
+                  and not exists (select from orders o where o.market_id = m.market_order_id)))
+           order by number""",
+        {"kinds": [str(kind) for kind in _KINDS], "trades": [str(kind) for kind in _TRADES]},
+    )
+    return [StrangeCharge(**row) for row in rows]
+
+
+def accept(tx: Transaction, number: int, *, by: str, why: str) -> bool:
+    """Somebody answers for a strange line; False where none has this number."""
+    if number not in {line.number for line in strange(tx)}:
+        return False
+    update = "update market_transactions set accepted_by = %s, accepted_why = %s where number = %s"
+    return tx.execute(update, [by, why, number]).rowcount == 1
 
 
 def charged(tx: Transaction, market_ids: list[str]) -> dict[str, Charged]:

@@ -15,14 +15,14 @@ from scalar.ids import new_id
 from scalar.market.guards import Controls
 from scalar.market.model import AT_MARKET, Block, Fill, Order, OrderRequest, OrderState, Rectangle, Side, Sku
 
-SEND_LEASE = timedelta(seconds=60)
-"""Longer than an order takes to send, with all its tries; who died while sending is taken over from after it."""
+SEND_LEASE = timedelta(seconds=120)
+"""Longer than one attempt to send an order ever takes; who died while sending is taken over from after it."""
 
 _HOURS_OF_HISTORY = 24
 
 _ORDER = """id, side, sku, nodes, starts_at, ends_at, limit_price, allow_standing, allow_partial, purpose, plan_id,
-    requested_by, created_at, state, approved_by, sent_at, send_attempts, market_id, cancel_asked_at, filled_at,
-    ended_at, amount, message"""
+    requested_by, created_at, intended_at, state, approved_by, sent_at, last_sent_at, send_leases, market_id,
+    cancel_asked_at, filled_at, ended_at, amount, message"""
 
 
 def insert_order(
@@ -39,10 +39,10 @@ def insert_order(
     """None where this idempotency key has an order already."""
     row = tx.execute(
         f"""insert into orders (id, side, sku, nodes, starts_at, ends_at, limit_price, allow_standing, allow_partial,
-                purpose, plan_id, requested_by, idempotency_key, created_at, state, message)
+                purpose, plan_id, requested_by, idempotency_key, created_at, intended_at, state, message)
             values (%(id)s, %(side)s, %(sku)s, %(nodes)s, %(starts_at)s, %(ends_at)s, %(limit_price)s,
                 %(allow_standing)s, %(allow_partial)s, %(purpose)s, %(plan_id)s, %(requested_by)s,
-                %(idempotency_key)s, %(now)s, %(state)s, %(message)s)
+                %(idempotency_key)s, %(now)s, case when %(state)s = 'intended' then %(now)s end, %(state)s, %(message)s)
             on conflict (idempotency_key) do nothing returning {_ORDER}""",
         {
             "id": new_id("order"),
@@ -130,32 +130,58 @@ def known_market_ids(tx: Transaction, market_ids: Collection[str]) -> set[str]:
     return {row["market_id"] for row in rows}
 
 
-def lease_unsent(tx: Transaction, now: datetime, *, limit: int) -> list[Order]:
-    """Orders to send, oldest first, leased to the caller; `send_attempts` > 1 says that one may have been sent."""
-    rows = tx.execute(
-        f"""update orders set send_leased_until = %(until)s, send_attempts = send_attempts + 1,
-                sent_at = coalesce(sent_at, %(now)s)
-            where id in (select id from orders where state = 'intended'
+def let_out(tx: Transaction, order_id: str, *, approved_by: str, start: datetime, now: datetime) -> None:
+    """A proposal becomes an intent, from this moment on. Raises: `IllegalMove`."""
+    move_order(tx, order_id, OrderState.INTENDED, now, approved_by=approved_by)
+    tx.execute("update orders set intended_at = %s, starts_at = %s where id = %s", [now, start, order_id])
+
+
+def lease_unsent(tx: Transaction, now: datetime, *, besides: Collection[str] = ()) -> Order | None:
+    """An order to look after, leased to the caller: sales first, then what was tried least, then by age."""
+    row = tx.execute(
+        f"""update orders set send_leased_until = %(until)s, send_leases = send_leases + 1
+            where id = (select id from orders where state = 'intended' and id <> all(%(besides)s)
                 and (send_leased_until is null or send_leased_until <= %(now)s)
-                order by created_at, id limit %(limit)s for update skip locked)
+                order by side = 'buy', send_leases, created_at, id limit 1 for update skip locked)
             returning {_ORDER}""",
-        {"now": now, "until": now + SEND_LEASE, "limit": limit},
+        {"now": now, "until": now + SEND_LEASE, "besides": list(besides)},
+    ).fetchone()
+    return _order(row) if row else None
+
+
+def sending(tx: Transaction, order_id: str, now: datetime) -> None:
+    """From here on it may have been sent; the lease begins anew."""
+    tx.execute(
+        """update orders set sent_at = coalesce(sent_at, %(now)s), last_sent_at = %(now)s, send_leased_until = %(until)s
+           where id = %(id)s""",
+        {"now": now, "until": now + SEND_LEASE, "id": order_id},
     )
-    return sorted((_order(row) for row in rows), key=lambda each: (each.created_at, each.id))
 
 
-def release_send(tx: Transaction, order_id: str, message: str) -> None:
-    """The market did not answer: the next tick may try again."""
-    tx.execute("update orders set send_leased_until = null, message = %s where id = %s", [message, order_id])
+def release_send(tx: Transaction, order: Order, message: str) -> None:
+    """The next tick may try again: as far as this lease goes."""
+    tx.execute(
+        """update orders set send_leased_until = null, message = %s
+           where id = %s and send_leases = %s and state = 'intended'""",
+        [message, order.id, order.send_leases],
+    )
 
 
-def unsend(tx: Transaction, order_id: str, message: str) -> None:
+def unsend(tx: Transaction, order: Order, message: str) -> None:
     """It is known not to have been sent: it waits, or grows too old."""
     tx.execute(
-        """update orders set send_leased_until = null, sent_at = null, send_attempts = 0, message = %s
-           where id = %s and state = 'intended'""",
-        [message, order_id],
+        """update orders set send_leased_until = null, sent_at = null, last_sent_at = null, message = %s
+           where id = %s and send_leases = %s and state = 'intended'""",
+        [message, order.id, order.send_leases],
     )
+
+
+def perhaps_sent(tx: Transaction) -> list[Order]:
+    """Intents that may be at the market already."""
+    rows = tx.execute(
+        f"select {_ORDER} from orders where state = 'intended' and sent_at is not null order by created_at, id"
+    )
+    return [_order(row) for row in rows]
 
 
 def note_fee(tx: Transaction, order_id: str, *, flat: Decimal, bps: int) -> None:
@@ -175,12 +201,13 @@ def fees(tx: Transaction) -> dict[str, Decimal]:
     return {row["id"]: row["fee"] for row in rows}
 
 
-def stale_intents(tx: Transaction, created_before: datetime) -> list[Order]:
+def stale_intents(tx: Transaction, *, intended_before: datetime, proposed_before: datetime) -> list[Order]:
     """Intents and proposals of before then that surely were never sent."""
     rows = tx.execute(
-        f"""select {_ORDER} from orders where state in ('intended', 'proposed') and sent_at is null
-            and created_at < %s order by created_at, id for update""",
-        [created_before],
+        f"""select {_ORDER} from orders where sent_at is null and ((state = 'intended' and intended_at < %s)
+                or (state = 'proposed' and created_at < %s))
+            order by created_at, id for update""",
+        [intended_before, proposed_before],
     )
     return [_order(row) for row in rows]
 
@@ -285,12 +312,13 @@ def blocks(tx: Transaction, *, ending_after: datetime | None = None) -> list[Blo
 
 
 def spent_since(tx: Transaction, since: datetime | None) -> Decimal:
-    """Dollars paid for purchases ordered since then, and what the open ones of them may yet cost at their limits."""
+    """Dollars paid for purchases let out since then, and what the open ones of them may yet cost at their limits."""
     row = one(
         tx,
         """select coalesce(sum(case when ended_at is not null then amount else greatest(amount,
                limit_price * nodes * extract(epoch from ends_at - starts_at) / 3600) end), 0) as dollars
-           from orders where side = 'buy' and (%(since)s::timestamptz is null or created_at > %(since)s)""",
+           from orders where side = 'buy'
+             and (%(since)s::timestamptz is null or coalesce(intended_at, created_at) > %(since)s)""",
         {"since": since},
     )
     return Decimal(row["dollars"])
@@ -329,8 +357,8 @@ def resume_buying(tx: Transaction) -> None:
     tx.execute("update market_controls set buying_stopped_at = null, stopped_by = null, stop_reason = null")
 
 
-def keep_pool(tx: Transaction, pool_id: str) -> None:
-    tx.execute("update market_controls set pool_id = %s where pool_id is null", [pool_id])
+def keep_pool(tx: Transaction, pool_id: str, now: datetime) -> None:
+    tx.execute("update market_controls set pool_id = %s, pool_since = %s where pool_id is null", [pool_id, now])
 
 
 def usual_price(tx: Transaction, sku: str, since: datetime) -> Decimal | None:

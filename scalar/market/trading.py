@@ -1,13 +1,17 @@
 """Orders on their way: sent once, followed to their end. One call is one tick of a sensor.
 
-    1. write    withdraw what is too old, lease what is to be sent
-    2. ask      send each under its own id as idempotency key; one that may have been sent is looked for first
-    3. write    what the market said of it
-    4. ask      what became of the others; cancel what is to be cancelled
-    5. write    fills become blocks, states move on
+    1. write    withdraw what is too old; lease one order that is to be sent
+    2. ask      whether the market has it already, if it may have been sent
+    3. write    that it is being sent: if nothing has come in between
+    4. ask      send it, once, under its own id as idempotency key
+    5. write    the market's id; what the market said of it. Then the next one
+    6. ask      what became of the others; cancel what is to be cancelled
+    7. write    fills become blocks, states move on
 
 No transaction is open while the market is asked, so it can die between any two steps: the lease runs out, the next
-tick finds the intent, and the key and the look-up see to it that nothing is bought twice.
+tick finds the intent, and the key and the look-up see to it that nothing is bought twice. An order is rejected only by
+a no to its one and only attempt, and withdrawn only where the market was asked, long enough after the last attempt,
+and doesn't have it.
 """
 
 from dataclasses import dataclass, field
@@ -25,6 +29,7 @@ from scalar.market.errors import (
     MarketNotAuthenticated,
     MarketNotFound,
     MarketRefused,
+    MarketUnavailable,
 )
 from scalar.market.instances import market_ids_of_nodes
 from scalar.market.model import Order, Side
@@ -49,9 +54,15 @@ def trade(desk: Desk) -> Traded:
     done = Traded()
     with desk.transact() as tx:
         done.moved += orders.withdraw_stale(tx, desk.clock())
-        to_send = store.lease_unsent(tx, desk.clock(), limit=_AT_ONCE)
-    for order in to_send:
-        _send(desk, order, done)
+    tried: list[str] = []
+    while len(tried) < _AT_ONCE:
+        with desk.transact() as tx:
+            order = store.lease_unsent(tx, desk.clock(), besides=tried)
+        if order is None:
+            break
+        tried.append(order.id)
+        if not _send(desk, order, done):
+            break
     with desk.transact() as tx:
         at_market = store.orders_at_market(tx)
     for order in at_market:
@@ -59,52 +70,69 @@ def trade(desk: Desk) -> Traded:
     return done
 
 
-def _send(desk: Desk, order: Order, done: Traded) -> None:
-    with desk.transact() as tx:
-        why = orders.held_back(tx, order)
-        if why is not None and order.send_attempts == 1:
-            # It was never sent: it may wait for the switch, or grow too old.
-            store.unsend(tx, order.id, why)
-            done.held_back += 1
-            return
+def _send(desk: Desk, order: Order, done: Traded) -> bool:
+    """One attempt. False: the market is away, and the others need not try."""
     try:
-        answer = _earlier(desk, order) if order.send_attempts > 1 else None
-        if answer is None and why is None and not _too_late(desk, order):
-            answer = _create(desk, order)
-    except MarketNotAuthenticated as error:
-        _put_off(desk, order, error, done)
-    except MarketRefused as error:
-        with desk.transact() as tx:
-            orders.refused(tx, order.id, error.message, desk.clock())
-        done.moved += 1
-    except MarketError as error:
-        _put_off(desk, order, error, done)
-    else:
-        _write_down(desk, order, answer, why, done)
-
-
-def _write_down(desk: Desk, order: Order, answer: MarketOrder | None, why: str | None, done: Traded) -> None:
-    if answer is not None:
+        answer = _sent_before_or_now(desk, order)
+        if answer is None:
+            done.held_back += 1
+            return True
         with desk.transact() as tx:
             orders.sent(tx, order.id, answer, desk.clock())
         done.sent += 1
-        return
-    # It may have been sent before, and the market, asked for all of our orders since, does not have it.
-    with desk.transact() as tx:
-        store.unsend(tx, order.id, why or "The market does not have it.")
-    done.held_back += 1
-
-
-def _create(desk: Desk, order: Order) -> MarketOrder:
-    request = order.request
-    if request.side is Side.SELL:
         with desk.transact() as tx:
-            victims = market_ids_of_nodes(tx, store.kept_free(tx, order.id))
-        if victims:
-            desk.market.set_priorities(dict.fromkeys(victims, "yield"))
-        _note_fee(desk, order)
+            orders.tell(tx, order.id, answer, desk.clock())
+    except MarketError as error:
+        _put_off(desk, order, error, done)
+        return not isinstance(error, MarketUnavailable)
+    except Exception as error:
+        # One order that can't be looked after must not hold up the others; its lease runs out by itself.
+        log.exception("order.not_sent", order=order.id)
+        _note(order, error, done)
+    return True
+
+
+def _sent_before_or_now(desk: Desk, order: Order) -> MarketOrder | None:
+    """What the market has of it, once this has been seen to. None: it must not be sent, or not now."""
+    if order.sent_at is not None and (answer := _earlier(desk, order)) is not None:
+        return answer
+    pool = desk.pool()
+    if order.request.side is Side.SELL:
+        _prepare_sale(desk, order)
+    with desk.transact() as tx:
+        if not orders.clear_to_send(tx, order, desk.clock()):
+            return None
+    try:
+        return _create(desk, pool, order)
+    except MarketError as error:
+        if not _surely_not_done(error) or order.sent_at is not None:
+            raise
+        with desk.transact() as tx:
+            if isinstance(error, MarketRefused) and not isinstance(error, MarketNotAuthenticated):
+                orders.refused(tx, order.id, error.message, desk.clock())
+                return None
+            store.unsend(tx, order, str(error))
+        raise
+
+
+def _surely_not_done(error: MarketError) -> bool:
+    """A definite no to the one attempt that was made; or nothing can have reached the market."""
+    return isinstance(error, MarketRefused) or (isinstance(error, MarketUnavailable) and not error.maybe_done)
+
+
+def _prepare_sale(desk: Desk, order: Order) -> None:
+    """The market ends machines by their priority; and what it takes of a sale is kept with it."""
+    with desk.transact() as tx:
+        victims = market_ids_of_nodes(tx, store.kept_free(tx, order.id))
+    if victims:
+        desk.market.set_priorities(dict.fromkeys(victims, "yield"))
+    _note_fee(desk, order)
+
+
+def _create(desk: Desk, pool: str, order: Order) -> MarketOrder:
+    request = order.request
     return desk.market.create_order(
-        pool=desk.pool(),
+        pool=pool,
         side=request.side,
         sku=request.sku,
         rectangle=request.window,
@@ -112,6 +140,8 @@ def _create(desk: Desk, order: Order) -> MarketOrder:
         allow_standing=request.allow_standing,
         allow_partial=request.allow_partial,
         idempotency_key=order.id,
+        # The next tick tries again, and looks first: a refusal now is of this attempt, and no earlier one is unknown.
+        once=True,
     )
 
 
@@ -131,17 +161,13 @@ def _note_fee(desk: Desk, order: Order) -> None:
             store.note_fee(tx, order.id, flat=preview.fee.flat, bps=preview.fee.bps)
 
 
-def _too_late(desk: Desk, order: Order) -> bool:
-    """The book that it was meant for has moved on; and the market may have forgotten its key."""
-    return desk.clock() - order.created_at > orders.GOOD_FOR
-
-
 def _earlier(desk: Desk, order: Order) -> MarketOrder | None:
     """The order at the market that this intent has become already, if it has.
 
-    A list that lacks an order of ours that it should have proves nothing.
+    A list that lacks an order of ours that it should have proves nothing. Of intents that are alike, one that may still
+    be sent is told apart by its key: the market answers a repeat with the order that it has.
     """
-    assert order.sent_at is not None  # noqa: S101 - leased more than once
+    assert order.sent_at is not None  # noqa: S101 - its caller has looked
     since = order.sent_at - _CLOCKS_DIFFER_BY
     there = list(desk.market.orders(pool=desk.pool(), created_after=since))
     with desk.transact() as tx:
@@ -151,10 +177,21 @@ def _earlier(desk: Desk, order: Order) -> MarketOrder | None:
             if each.sent_at is not None and each.sent_at > order.sent_at
         }
         known = store.known_market_ids(tx, [each.id for each in there])
+        twins = [each for each in store.perhaps_sent(tx) if each.id != order.id and each.request == order.request]
+        may_go = orders.held_back(tx, order, desk.clock()) is None
+        twin_may_go = any(orders.held_back(tx, each, desk.clock()) is None for each in twins)
     if not ours <= {each.id for each in there}:
         raise MarketAnswerMalformed("the list of orders lacks some that we know")
     fresh = sorted((each for each in there if each.id not in known), key=lambda each: each.created_at)
-    return next((each for each in fresh if _alike(order, each)), None)
+    alike = [each for each in fresh if _alike(order, each)]
+    if not alike:
+        return None
+    if len(alike) <= len(twins):
+        if may_go:
+            return None
+        if twin_may_go:
+            raise MarketAnswerMalformed(f"which of several alike orders {order.id} has become is not known yet")
+    return alike[0]
 
 
 def _alike(order: Order, answer: MarketOrder) -> bool:
@@ -179,6 +216,10 @@ def _follow(desk: Desk, order: Order, done: Traded) -> None:
     except (MarketError, IllegalMove) as error:
         # An order that the market has lost shows in the reconciliation.
         _note(order, error, done)
+    except Exception as error:
+        # One order whose answer can't be kept must not hold up the others.
+        log.exception("order.not_told", order=order.id)
+        _note(order, error, done)
     else:
         done.moved += after is not None and after.state is not order.state
 
@@ -195,7 +236,7 @@ def _cancel(desk: Desk, market_id: str) -> None:
 
 def _put_off(desk: Desk, order: Order, error: MarketError, done: Traded) -> None:
     with desk.transact() as tx:
-        store.release_send(tx, order.id, str(error))
+        store.release_send(tx, order, str(error))
     _note(order, error, done)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from scalar.database import Lock, Transaction, lock
-from scalar.errors import ScalarError
+from scalar.errors import Conflict, ScalarError
 from scalar.market import orders
 from scalar.market.guards import Caps
 from scalar.market.model import OrderRequest, OrderState, Side, minute_of
@@ -12,7 +12,7 @@ from scalar.market.orders import By
 from scalar.planning import store
 from scalar.planning.model import Action, ActionKind, PlanState, Policy
 from scalar.planning.packing import SHORTEST_USEFUL
-from scalar.planning.planning import situation
+from scalar.planning.planning import situation_within
 from scalar.planning.store import StoredAction, StoredPlan
 from scalar.planning.wants import wanted
 
@@ -79,8 +79,11 @@ def _begun(action: Action, now: datetime) -> Action:
 
 
 def _sell(tx: Transaction, action: Action, by: By, caps: Caps, policy: Policy, now: datetime) -> _Outcome:
-    """Those of its nodes that are still spare by the rule that chose them: jobs and reservations may have come."""
-    spare = wanted(situation(tx, now), policy).spare
+    """Those of its nodes that are still spare by the rule that chose them: much may have come in between."""
+    try:
+        spare = wanted(situation_within(tx, now), policy).spare
+    except Conflict as moving:
+        return _Outcome(said=moving.message)
     nodes = [each.node_id for each in spare if each.sku == action.sku and each.until >= action.window.end]
     nodes = nodes[: action.window.nodes]
     if not nodes:

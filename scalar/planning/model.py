@@ -144,13 +144,17 @@ class Quote:
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """Everything that a plan looks at. `queue`: most urgent first. `seats`: those that nobody sits on."""
+    """Everything that a plan looks at. `queue`: most urgent first.
+
+    `owned`: all seats that are ours. `seats`: those of them that nobody sits on, and no open sale counts on.
+    """
 
     now: datetime
     kinds: tuple[Kind, ...] = ()
     queue: tuple[WaitingJob, ...] = ()
     nodes: tuple[FleetNode, ...] = ()
     machines: tuple[Machine, ...] = ()
+    owned: tuple[Seat, ...] = ()
     seats: tuple[Seat, ...] = ()
     orders_of: Mapping[str, str] = field(default_factory=dict)
     """Block id → the order that bought it."""

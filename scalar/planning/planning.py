@@ -1,6 +1,6 @@
 """A plan, made: reads the situation, asks the market what it must know of it, decides, and records it all.
 
-1. read     the situation, in one short transaction that no execution of a plan can overlap
+1. read     the situation and the last plan that was executed, as they were at one moment
 2. ask      the market, about what the policy wants to know; no transaction is open
 3. decide   purely
 4. write    the plan, with all that it was decided from; earlier ones that nobody executed are superseded
@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 from scalar.capacity import reservations_store
 from scalar.capacity.model import Obstacle
-from scalar.database import Lock, Transaction, lock
+from scalar.database import Transaction
+from scalar.errors import Conflict
 from scalar.jobs import store as jobs
 from scalar.jobs.model import Job
 from scalar.market import catalogue, seats
@@ -27,6 +28,7 @@ BUY_FOR = frozenset({Obstacle.NO_NODES, Obstacle.NO_SUCH_NODE, Obstacle.BUSY, Ob
 _MOST_JOBS = 1000
 """Of the queue, most urgent first: what a plan looks at is kept with it."""
 _WEEK = timedelta(days=7)
+_READINGS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +41,7 @@ class Planned:
 def make_plan(desk: Desk, policy: Policy) -> Planned:
     """Raises: `MarketError`, and then there is no plan: nothing is concluded from an answer that did not come."""
     with desk.transact() as tx:
-        # Nobody executes a plan meanwhile: what it has ordered is either all seen here or none of it.
-        lock(tx, Lock.MARKET_ORDERS)
+        # Of one moment: an execution is all in it, with its orders, or this plan won't be executed after it.
         seen, follows = situation(tx, desk.clock()), store.last_executed(tx)
     if not seen.kinds:
         catalogue.learn(desk)
@@ -58,23 +59,28 @@ def make_plan(desk: Desk, policy: Policy) -> Planned:
 
 
 def situation(tx: Transaction, now: datetime) -> Situation:
-    """All but the quotes."""
-    queue = [_waiting(job) for job in jobs.queue(tx, now) if _wants_room(job)]
-    return Situation(
-        now=now,
-        kinds=kinds(tx, now),
-        queue=tuple(queue[:_MOST_JOBS]),
-        nodes=tuple(store.fleet(tx, now)),
-        machines=tuple(store.machines(tx)),
-        seats=tuple(seats.free_seats(tx, now)),
-        orders_of={block.id: block.order_id for block in market.blocks(tx, ending_after=now)},
-        open_orders=tuple(_open(tx, order) for order in market.open_orders(tx)),
-        claims=tuple(store.claims(tx, now)),
-        promises=tuple(
-            Promise(gpu_type=each.gpu_type, gpus=each.gpus, start=each.start, end=each.end)
-            for each in reservations_store.held(tx, now)
-        ),
-    )
+    """All but the quotes, as it was at one moment: the first thing that its transaction does, and it only reads.
+
+    Orders become blocks, blocks get machines, machines become nodes: of two moments, one such step would be missed, and
+    bought again. No lock keeps them all still, so a snapshot has to.
+    """
+    tx.execute("set transaction isolation level repeatable read, read only")
+    return _read(tx, now)
+
+
+def situation_within(tx: Transaction, now: datetime) -> Situation:
+    """As `situation`, with what this transaction has done itself: read again until two readings agree.
+
+    A step between two statements of one reading is over before the next reading begins, so that they differ.
+    Raises: `Conflict` where it never stands still.
+    """
+    seen = _read(tx, now)
+    for _ in range(_READINGS):
+        again = _read(tx, now)
+        if again == seen:
+            return seen
+        seen = again
+    raise Conflict("Orders and machines change faster than they can be read.")
 
 
 def kinds(tx: Transaction, now: datetime) -> tuple[Kind, ...]:
@@ -94,6 +100,26 @@ def kinds(tx: Transaction, now: datetime) -> tuple[Kind, ...]:
 def decide_again(stored: store.StoredPlan) -> Plan:
     """What the policy makes of the same situation: the same plan, unless the policy is another since."""
     return reactive.plan(stored.inputs.situation, stored.inputs.policy)
+
+
+def _read(tx: Transaction, now: datetime) -> Situation:
+    queue = [_waiting(job) for job in jobs.queue(tx, now) if _wants_room(job)]
+    return Situation(
+        now=now,
+        kinds=kinds(tx, now),
+        queue=tuple(queue[:_MOST_JOBS]),
+        nodes=tuple(store.fleet(tx, now)),
+        machines=tuple(store.machines(tx)),
+        owned=tuple(seats.owned_seats(tx, now)),
+        seats=tuple(seats.free_seats(tx, now)),
+        orders_of={block.id: block.order_id for block in market.blocks(tx, ending_after=now)},
+        open_orders=tuple(_open(tx, order) for order in market.open_orders(tx)),
+        claims=tuple(store.claims(tx, now)),
+        promises=tuple(
+            Promise(gpu_type=each.gpu_type, gpus=each.gpus, start=each.start, end=each.end)
+            for each in reservations_store.held(tx, now)
+        ),
+    )
 
 
 def _ask(desk: Desk, question: Question) -> Quote:

@@ -3,7 +3,8 @@
 1. Queued jobs for which there is no room, now or on its way.
 2. A buffer of idle GPUs of some types, that last a while.
 3. More time for nodes that work, or that the buffer needs, and whose time is nearly up.
-4. Nodes that have been idle for long are spare: not needed by the queue, the buffer or a reservation.
+4. Nodes that have been idle for long are spare: not needed by the queue, the buffer, a reservation, or a sale that is
+   open already.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from scalar.jobs.model import Tier
+from scalar.market.model import Rectangle, Side
+from scalar.market.selling import fewest_at_once
 from scalar.planning.model import FleetNode, Policy, Situation, WaitingJob, Wish
 from scalar.planning.packing import Room, pack
 from scalar.planning.supply import Supply, supply
@@ -146,13 +149,14 @@ def _spare(situation: Situation, policy: Policy, there: Supply, rooms: Mapping[s
     for node in situation.nodes:
         if node.takes_work:
             idle[node.gpu_type] = idle.get(node.gpu_type, 0) + rooms[node.id].free_gpus
-    found = []
+    found: list[Spare] = []
     for node in sorted(situation.nodes, key=lambda each: (there.until.get(each.id, situation.now), each.id)):
         each = _long_idle(node, situation.now, policy, there)
         if each is None or rooms[node.id].free_gpus < node.gpus:
             continue
         kept = policy.fast_buffer_gpus.get(node.gpu_type, 0) + _promised(situation, node.gpu_type, each.until)
-        if idle[node.gpu_type] - node.gpus >= kept:
+        unsold = _unsold(situation, each) - sum(other.sku == each.sku for other in found)
+        if idle[node.gpu_type] - node.gpus >= kept and unsold > 0:
             idle[node.gpu_type] -= node.gpus
             found.append(each)
     return found
@@ -173,3 +177,17 @@ def _promised(situation: Situation, gpu_type: str, until: datetime) -> int:
     """GPUs that are reserved at any time until then."""
     promises = [each for each in situation.promises if each.gpu_type == gpu_type]
     return sum(each.gpus for each in promises if each.start < until and each.end > situation.now)
+
+
+def _unsold(situation: Situation, spare: Spare) -> int:
+    """Nodes of its kind that are ours as long as it is, beyond those that open sales may take.
+
+    The rule of `scalar.market.selling`: a sale of what stands empty keeps no node free, and counts all the same.
+    """
+    ours = [each for each in situation.owned if each.sku == spare.sku]
+    for_sale = sum(
+        each.window.nodes
+        for each in situation.open_orders
+        if each.side is Side.SELL and each.sku == spare.sku and each.window.start < spare.until
+    )
+    return fewest_at_once(ours, Rectangle(start=situation.now, end=spare.until, nodes=1)) - for_sale

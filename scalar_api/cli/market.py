@@ -118,6 +118,18 @@ def resume(json: Json = False) -> None:
     view.console.print(f"The switch is off. {why_not or 'Orders go out again.'}", markup=False)
 
 
+@app.command()
+def accept(
+    number: Annotated[int, typer.Argument(help="Of the line, as the finding names it.", metavar="NUMBER", min=1)],
+    why: Annotated[str, typer.Argument(help="What it is for.", metavar="WHY")],
+    json: Json = False,
+) -> None:
+    """Answer for a charge of the market's that is of no order of ours, so that it stops no purchase any more."""
+    answer = connect(operator=True).post(f"/v1/market/statement/{number}/accept", {"why": why})
+    said = f"Accepted by {answer['accepted_by']}: {answer['why']}. The next comparison of the books leaves it out."
+    view.as_json(answer) if json else view.console.print(said, markup=False)
+
+
 def _block_row(block: dict[str, Any]) -> list[Any]:
     live = [each for each in block["machines"] if each["state"] != "ended"]
     names = ", ".join(view.plain(each["node"] or each["state"]) or "" for each in live)

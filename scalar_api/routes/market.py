@@ -9,8 +9,8 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from scalar.accounts.store import audit
 from scalar.database import Transaction
-from scalar.errors import Conflict, InvalidRequest, ScalarError
-from scalar.market import figures, order_entry, reconciliations, store
+from scalar.errors import Conflict, InvalidRequest, NotFound, ScalarError
+from scalar.market import figures, order_entry, reconciliations, statement, store
 from scalar.market.catalogue import known, named
 from scalar.market.desk import Desk
 from scalar.market.figures import PriceHour
@@ -96,6 +96,18 @@ class Prices(BaseModel):
 
 class StopRequest(BaseModel):
     reason: Annotated[Text, Field(min_length=1, max_length=500)]
+
+
+class AcceptRequest(BaseModel):
+    why: Annotated[Text, Field(min_length=1, max_length=500, description="What it is for.")]
+
+
+class Accepted(BaseModel):
+    """A line of the market's statement that is of no order of ours, and who answers for it."""
+
+    number: int
+    accepted_by: str
+    why: str
 
 
 class Switch(BaseModel):
@@ -193,6 +205,16 @@ def resume_buying(caller: Operator, database: Db) -> Switch:
         store.resume_buying(tx)
         audit(tx, caller.actor, "market.resume", "market")
         return _switch(store.controls(tx))
+
+
+@router.post("/statement/{number}/accept", responses=responses(NotFound))
+def accept_charge(number: int, body: AcceptRequest, caller: Operator, database: Db) -> Accepted:
+    """A charge of no order of ours is right all the same: the next comparison of the books says no more of it."""
+    with database.transaction() as tx:
+        if not statement.accept(tx, number, by=caller.actor, why=body.why):
+            raise NotFound("The statement has no such line that is of no order of ours.")
+        audit(tx, caller.actor, "market.accept", f"statement/{number}", why=body.why)
+    return Accepted(number=number, accepted_by=caller.actor, why=body.why)
 
 
 def _one_of(sku: str | None, gpu_type: str | None) -> None:

@@ -1,8 +1,12 @@
 """TCP ports of this machine."""
 
+import random
 import socket
+from contextlib import suppress
 
 from scalar_api.up.errors import UpError
+
+_BELOW_THE_EPHEMERAL = range(20_000, 32_000)
 
 
 def refuse_taken(port: int, what: str, option: str) -> None:
@@ -19,9 +23,15 @@ def refuse_taken(port: int, what: str, option: str) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that nothing has, below those that the kernel gives to outgoing connections: nobody takes it meanwhile.
+
+    Raises: `UpError` where none is found.
+    """
+    for port in random.sample(_BELOW_THE_EPHEMERAL, 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise UpError("No TCP port of 127.0.0.1 is free.")
 
 
 def answers(port: int) -> bool:

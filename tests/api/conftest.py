@@ -21,6 +21,7 @@ from scalar.capacity.placing import run_pass
 from scalar.database import Database
 from scalar.jobs import life, store
 from scalar.jobs.model import JobRun
+from scalar.market.call_log import CallLog
 from scalar.market.desk import Desk
 from scalar.market.settings import MarketSettings
 from scalar.market.sfcompute import SfCompute
@@ -158,7 +159,10 @@ def trading(database_url: str, sandbox: SandboxMarket) -> Iterator[Trading]:
     settings = MarketSettings(
         _env_file=None, url=sandbox.url, token_file=sandbox.token_file, pool=f"pool-{next(_numbers)}"
     )
-    with an_api(database_url, settings) as api, SfCompute(sandbox.url, settings.read_token) as market:
+    with (
+        an_api(database_url, settings) as api,
+        SfCompute(sandbox.url, settings.read_token, observe=CallLog(api.database.transaction)) as market,
+    ):
         desk = Desk(
             market=market,
             settings=settings,

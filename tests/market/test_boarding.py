@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from trading_floor import DyingTransport, Floor, Killed, Steps, agent_environment
@@ -10,8 +11,10 @@ from scalar.capacity import store as capacity
 from scalar.capacity.model import NodeState
 from scalar.capacity.placing import run_pass
 from scalar.errors import Conflict, NotAuthenticated
+from scalar.market import statement
 from scalar.market.boarding import TAG, board
 from scalar.market.comparing import reconcile
+from scalar.market.instances import ASK_LEASE
 from scalar.market.joining import unfit
 from scalar.market.machines import BOOT_LIMIT
 from scalar.market.model import Side, Sku
@@ -245,7 +248,7 @@ def test_no_machine_is_doubled_or_forgotten_wherever_the_process_dies(floor):
             deaths.append(str(death))
         else:
             break
-        floor.sandbox.advance(61)  # the lease of the dead runs out
+        floor.sandbox.advance(ASK_LEASE.total_seconds() + 1)  # of the dead
         board(floor.desk)
         board(floor.desk)
         assert len(floor.machines()) == 1, deaths[-1]
@@ -310,3 +313,26 @@ def test_when_both_books_agree_there_is_nothing_to_say(floor):
     assert verdict.findings == []
     assert verdict.figures["nodes_owned_now"] == 2
     assert verdict.figures["machines_joined"] == 2
+
+
+def test_a_charge_of_no_order_of_ours_stops_buying_until_somebody_answers_for_it(floor):
+    buy(floor)
+    assert reconcile(floor.desk).findings == []
+    other = floor.sandbox.a_pool("somebody-elses")
+    floor.client.create_order(
+        pool=other,
+        side=Side.BUY,
+        sku=floor.sku.id,
+        rectangle=floor.want(minutes=30).request.window,
+        limit_price=Decimal(30),
+        idempotency_key="x",
+    )
+    floor.sandbox.advance(60)
+    (finding,) = reconcile(floor.desk).findings
+    assert finding.kind == "unknown_charge"
+    with floor.database.transaction() as tx:
+        (line,) = statement.strange(tx)
+        assert f"scalar market accept {line.number} WHY" in finding.do
+        assert not statement.accept(tx, line.number + 1, by="operator:ann", why="no such line")
+        assert statement.accept(tx, line.number, by="operator:ann", why="the research team's own")
+    assert reconcile(floor.desk).findings == []

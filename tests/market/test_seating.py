@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalar.market.model import Block, Rectangle
-from scalar.market.seating import BOOT_LEAD, MoveOn, Sitter, Start, Taken, open_seats, seat
+from scalar.market.seating import BOOT_LEAD, MoveOn, Sitter, Start, Taken, less_promised, open_seats, remaining, seat
 from tests.made_up import NOON
 
 HOUR = timedelta(hours=1)
@@ -84,6 +84,41 @@ def test_of_machines_whose_time_is_up_at_once_the_one_that_works_goes_on() -> No
     assert decided.instance_id == "gpu_2"
 
 
+def a_window(start: float, end: float, nodes: int = 1) -> Rectangle:
+    return Rectangle(start=NOON + start * HOUR, end=NOON + end * HOUR, nodes=nodes)
+
+
+def test_what_is_left_of_a_window_comes_in_stretches() -> None:
+    done = [a_window(-1, 1), a_window(2, 3, nodes=2), a_window(2, 9)]
+    assert remaining(a_window(0, 4, nodes=3), done) == [
+        a_window(0, 1, nodes=2),
+        a_window(1, 2, nodes=3),
+        a_window(3, 4, nodes=2),
+    ]
+    assert remaining(a_window(0, 4), [a_window(0, 4)]) == []
+
+
+def test_what_is_promised_of_empty_seats_is_not_to_be_had() -> None:
+    seats = open_seats([a_block("whole", 0, 6), a_block("late", 2, 4)], [])
+    left = less_promised(seats, [("h100", a_window(2, 6))])
+    assert [(each.block_id, each.start - NOON, each.end - NOON) for each in left] == [
+        ("whole", 0 * HOUR, 2 * HOUR),
+        ("late", 2 * HOUR, 4 * HOUR),
+    ]
+    assert less_promised(seats, [("h200", a_window(0, 6))]) == seats
+
+
+def test_a_machine_does_not_move_on_to_what_is_promised_and_has_it_when_it_is_not_any_more() -> None:
+    seats = open_seats([a_block(end=4)], [])
+    (start,) = seat(less_promised(seats, [("h100", a_window(1, 4))]), [], NOON)
+    assert start.seat.end == NOON + HOUR
+    sitter = Sitter(instance_id="gpu_1", sku="h100", until=NOON + HOUR)
+    rest = open_seats([a_block(end=4)], [taken()])
+    assert seat(less_promised(rest, [("h100", a_window(1, 4))]), [sitter], NOON) == []
+    (decided,) = seat(rest, [sitter], NOON)
+    assert isinstance(decided, MoveOn)
+
+
 _SPANS = st.tuples(st.integers(0, 9), st.integers(1, 4), st.integers(1, 2))
 
 
@@ -107,3 +142,20 @@ def test_no_two_machines_ever_get_one_seat_and_none_gets_two(
     for spans in (*by_seat.values(), *by_machine.values()):
         for before, after in pairwise(sorted(spans, key=lambda span: span.start)):
             assert before.end <= after.start
+
+
+@given(
+    blocks=st.lists(_SPANS, max_size=5),
+    promised=st.lists(_SPANS, max_size=4),
+)
+def test_at_every_moment_as_many_seats_stay_empty_as_are_promised_or_there_are(
+    blocks: list[tuple[int, int, int]], promised: list[tuple[int, int, int]]
+) -> None:
+    seats = open_seats([a_block(f"b{i}", start, start + length, n) for i, (start, length, n) in enumerate(blocks)], [])
+    windows = [a_window(start, start + length, n) for start, length, n in promised]
+    left = less_promised(seats, [("h100", each) for each in windows])
+    for hour in range(14):
+        moment = NOON + hour * HOUR
+        there, still = (sum(each.start <= moment < each.end for each in those) for those in (seats, left))
+        wanted = sum(each.nodes for each in windows if each.start <= moment < each.end)
+        assert still == max(0, there - wanted)

@@ -1,7 +1,7 @@
 """Orders against a real market: sent once, followed to their end, whatever dies in between."""
 
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -9,7 +9,7 @@ from trading_floor import DyingTransport, Floor, Killed, Steps
 
 from scalar.errors import SpendRefused
 from scalar.market import orders, store
-from scalar.market.model import OrderState, Side
+from scalar.market.model import OrderState, Side, minute_of
 from scalar.market.sfcompute import SfCompute
 from scalar.market.trading import trade
 
@@ -22,6 +22,10 @@ def until_it_ends(floor: Floor, order_id: str) -> OrderState:
             return state
         floor.sandbox.advance(60)
     raise AssertionError(f"{order_id} is still {state}")
+
+
+def in_an_hour(floor: Floor) -> datetime:
+    return minute_of(floor.now(), up=True) + timedelta(hours=1)
 
 
 def test_an_order_is_sent_fills_and_becomes_a_block_at_the_price_that_was_paid(floor):
@@ -84,7 +88,7 @@ def test_the_same_key_is_the_same_order(floor):
 
 @pytest.mark.parametrize("fault", ["dropped", "server_error", "rate_limited"])
 def test_a_market_that_fails_once_is_asked_again_under_the_same_key(floor, fault):
-    order = floor.want()
+    order = floor.want(start=in_an_hour(floor))
     floor.sandbox.fault(fault, method="POST", path="/orders$", times=1)
     assert until_it_ends(floor, order.id) is OrderState.FILLED
     assert len(floor.market_orders()) == 1

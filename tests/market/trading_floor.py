@@ -2,8 +2,8 @@
 
 import base64
 import json
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,6 +21,9 @@ from scalar.market.settings import MarketSettings
 from scalar.market.sfcompute import SfCompute
 from tests.made_up import facts
 from tests.sandbox_process import SandboxMarket
+
+Before = Callable[[httpx.Request], httpx.Response | None]
+After = Callable[[httpx.Request, httpx.Response], httpx.Response | None]
 
 
 class Floor:
@@ -45,6 +48,13 @@ class Floor:
         return Desk(
             market=client, settings=self.settings, transact=transact or self.database.transaction, clock=self.now
         )
+
+    @contextmanager
+    def meddled(self, *, before: Before | None = None, after: After | None = None) -> Iterator[Desk]:
+        """A desk whose wire to the market somebody meddles with."""
+        wire = MeddledTransport(before, after)
+        with SfCompute(self.sandbox.url, self.settings.read_token, transport=wire, sleep=lambda _: None) as client:
+            yield self.desk_with(client)
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.sandbox.now, UTC)
@@ -154,6 +164,34 @@ class DyingTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         self._wire.close()
+
+
+class MeddledTransport(httpx.BaseTransport):
+    """The wire, and somebody on it: `before` may answer or raise instead, `after` may answer otherwise, or raise."""
+
+    def __init__(self, before: Before | None, after: After | None) -> None:
+        self._before, self._after = before, after
+        self._wire = httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        instead = self._before(request) if self._before else None
+        if instead is not None:
+            return instead
+        response = self._wire.handle_request(request)
+        response.read()
+        return (self._after(request, response) if self._after else None) or response
+
+    def close(self) -> None:
+        self._wire.close()
+
+
+def creates(request: httpx.Request) -> bool:
+    """An order is sent."""
+    return request.method == "POST" and request.url.path.endswith("/orders")
+
+
+def a_refusal(status: int) -> httpx.Response:
+    return httpx.Response(status, json={"error": {"type": "conflict", "message": "in progress"}})
 
 
 class Steps:

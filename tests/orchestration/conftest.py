@@ -71,15 +71,17 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxMarket]
 
 
 @pytest.fixture
-def market(monkeypatch: pytest.MonkeyPatch, sandbox: SandboxMarket) -> Iterator[MarketResource]:
+def market(
+    monkeypatch: pytest.MonkeyPatch, sandbox: SandboxMarket, resource: PostgresResource
+) -> Iterator[MarketResource]:
     monkeypatch.setenv("SCALAR_MARKET_URL", sandbox.url)
     monkeypatch.setenv("SCALAR_MARKET_TOKEN_FILE", str(sandbox.token_file))
     monkeypatch.setenv("SCALAR_MARKET_DRY_RUN", "false")
     forget_settings()
-    yield MarketResource(url=sandbox.url)
-    if resources._shared_market.cache_info().currsize:
-        resources._shared_market(sandbox.url).close()
-        resources._shared_market.cache_clear()
+    market = MarketResource(url=sandbox.url)
+    yield market
+    market.desk(resource).market.close()
+    resources._shared_market.cache_clear()
     forget_settings()
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from scalar.jobs.model import Tier
-from scalar.market.model import Rectangle, Side, Sku
+from scalar.market.model import Rectangle, Seat, Side, Sku
 from scalar.planning.model import (
     Action,
     Claim,
@@ -76,11 +76,17 @@ def bought(
     return node, Machine(id=f"gpu_{id}", sku=sku.id, until=at(until), node_id=id)
 
 
+def a_seat(block_id: str = "block_1", sku: str = H100.id, *, until: datetime) -> Seat:
+    return Seat(block_id=block_id, number=0, sku=sku, start=at(-60), end=until)
+
+
 def a_promise(gpus: int, start: float = 0, end: float = 60) -> Promise:
     return Promise(gpu_type="H100", gpus=gpus, start=at(start), end=at(end))
 
 
 def a_situation(*owned: tuple[FleetNode, Machine], queue: list[WaitingJob] | None = None, **changes: Any) -> Situation:
+    """Each machine sits on a seat of its own."""
+    sat_on = [a_seat(machine.id, machine.sku, until=machine.until) for _, machine in owned]
     return Situation(
         **{
             "now": NOON,
@@ -88,6 +94,7 @@ def a_situation(*owned: tuple[FleetNode, Machine], queue: list[WaitingJob] | Non
             "queue": tuple(queue or ()),
             "nodes": tuple(node for node, _ in owned),
             "machines": tuple(machine for _, machine in owned),
+            "owned": (*sat_on, *changes.get("seats", ())),
             **changes,
         }
     )

@@ -13,18 +13,19 @@ from scalar.capacity import store as capacity
 from scalar.capacity.model import NodeState
 from scalar.capacity.placing import run_pass
 from scalar.database import Database, Transaction
-from scalar.market import catalogue, instances, machines
+from scalar.market import catalogue, instances, machines, orders
 from scalar.market import store as market
 from scalar.market.desk import Desk
 from scalar.market.errors import MarketUnavailable
-from scalar.market.model import OrderState, Rectangle, Side
+from scalar.market.model import OrderRequest, OrderState, Rectangle, Side
+from scalar.market.orders import By
 from scalar.market.settings import MarketSettings
 from scalar.market.sfcompute import SfCompute
 from scalar.market.trading import trade
 from scalar.planning import reactive, store
 from scalar.planning.executing import GOOD_FOR, Executed, execute
 from scalar.planning.model import ActionKind, PlanState, Policy
-from scalar.planning.planning import decide_again, make_plan, situation
+from scalar.planning.planning import decide_again, make_plan, situation, situation_within
 from tests.made_up import NOON, a_customer, a_job_of, a_node, launch
 from tests.sandbox_process import SandboxMarket
 
@@ -140,7 +141,7 @@ def test_a_plan_that_looked_before_another_was_executed_is_not(desk: Desk):
     queue_a_job(desk, gpus=8)
     asks = {sku.id: Decimal(20) for sku in catalogue.learn(desk)}
     with desk.transact() as tx:
-        follows, seen = store.last_executed(tx), situation(tx, desk.clock())
+        seen, follows = situation(tx, desk.clock()), store.last_executed(tx)
     make_plan(desk, POLICY)
     assert carry_out(desk) is not None
     late = quoted(seen, POLICY, asks=asks)
@@ -230,6 +231,20 @@ class TestSales:
         )
         assert sell(tx).refused == 1
 
+    def test_a_node_that_somebody_has_sold_since_is_not(self, tx: Transaction):
+        a_plan_to_sell(tx, a_bought_node(tx))
+        request = OrderRequest(
+            side=Side.SELL,
+            sku=H100.id,
+            window=Rectangle(start=at(10), end=at(60), nodes=1),
+            limit_price=Decimal(39),
+            allow_standing=True,
+            purpose="by hand",
+        )
+        by_hand = orders.place(tx, request, by=By(actor="operator"), caps=MarketSettings().caps, now=NOON)
+        assert sell(tx).refused == 1
+        assert [each.id for each in market.open_orders(tx)] == [by_hand.id]
+
 
 def a_bought_node(tx: Transaction) -> str:
     """A node on a machine that has an hour left, and idle for an hour."""
@@ -246,8 +261,8 @@ def a_bought_node(tx: Transaction) -> str:
     node = a_node(tx, now=NOON)
     instance_id = instances.want_instance(tx, H100.id, window.end, window.start)
     tx.execute(
-        """update instances set state = 'joined', node_id = %s, asked_at = wanted_at, joined_at = %s, ready_at = %s,
-               market_id = 'inst' where id = %s""",
+        """update instances set state = 'joined', node_id = %s, asked_at = wanted_at,
+               created_at = wanted_at, joined_at = %s, ready_at = %s, market_id = 'inst' where id = %s""",
         [node.id, at(-60), at(-60), instance_id],
     )
     tx.execute(
@@ -258,7 +273,7 @@ def a_bought_node(tx: Transaction) -> str:
 
 
 def a_plan_to_sell(tx: Transaction, node_id: str) -> str:
-    seen = quoted(situation(tx, NOON), POLICY)
+    seen = quoted(situation_within(tx, NOON), POLICY)
     plan = reactive.plan(seen, POLICY)
     assert [each.kind for each in plan.actions] == [ActionKind.SELL]
     assert node_id in plan.actions[0].reason

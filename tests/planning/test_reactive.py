@@ -15,6 +15,7 @@ from situations import (
     a_kind,
     a_promise,
     a_rectangle,
+    a_seat,
     a_situation,
     a_waiting_job,
     a_wish,
@@ -266,6 +267,28 @@ class TestSelling:
         nodes = [bought(f"node_{n}", until=60 + 10 * n, idle_for=31) for n in range(3)]
         actions = decided(a_situation(*nodes, promises=(a_promise(10),))).actions
         assert [(each.kind.value, each.window.end) for each in actions] == [("sell", at(60))]
+
+    def test_what_an_open_sale_may_take_is_not_sold_again(self):
+        """A sale by hand of what stood empty keeps no node free."""
+        owned = [bought(f"node_{n}", until=180, idle_for=60) for n in range(3)]
+        by_hand = OpenOrder(
+            id="order_1", side=Side.SELL, sku=H100.id, window=Rectangle(start=at(60), end=at(180), nodes=2)
+        )
+        (action,) = decided(a_situation(*owned, open_orders=(by_hand,))).actions
+        assert (action.kind, action.window.nodes) == (ActionKind.SELL, 1)
+        of_another_kind = replace(by_hand, sku=H200.id)
+        (action,) = decided(a_situation(*owned, open_orders=(of_another_kind,))).actions
+        assert action.window.nodes == 3
+
+    def test_an_empty_seat_for_an_open_sale_leaves_the_machines_to_sell(self):
+        owned = [bought(f"node_{n}", until=180, idle_for=60) for n in range(2)]
+        by_hand = OpenOrder(
+            id="order_1", side=Side.SELL, sku=H100.id, window=Rectangle(start=at(60), end=at(180), nodes=1)
+        )
+        situation = a_situation(*owned, open_orders=(by_hand,))
+        with_a_seat = replace(situation, owned=(*situation.owned, a_seat(until=at(180))))
+        assert [each.window.nodes for each in decided(situation).actions] == [1]
+        assert [each.window.nodes for each in decided(with_a_seat).actions] == [2]
 
     def test_a_node_that_was_not_bought_is_not_sold(self):
         node = a_fleet_node(idle_since=at(-300))

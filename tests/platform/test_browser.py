@@ -97,7 +97,7 @@ def test_the_run_page_of_a_job_shows_its_step_its_output_and_whose_it_is(world: 
 
 @pytest.mark.usefixtures("metered_hour")
 def test_the_asset_graph_shows_the_hour_that_the_sensor_had_built(world: World, page, picture):
-    page.goto(f"{world.platform.dagster_url}/asset-groups/")
+    page.goto(f"{world.platform.dagster_url}/locations/scalar/asset-groups/metering/lineage")
     expect(page.get_by_text("hourly_usage", exact=True).first).to_be_visible()
     expect(page.get_by_text("usage_events", exact=True).first).to_be_visible()
     expect(page.get_by_text("2 Passed")).to_be_visible()

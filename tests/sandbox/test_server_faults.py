@@ -71,6 +71,70 @@ def test_a_halted_market_takes_no_orders_but_shows_the_rest(market: SandboxMarke
     assert market.request("GET", f"{PREVIEW}/pools").status_code == 200
 
 
+def test_while_the_market_is_halted_nobody_trades(market: SandboxMarket, pool: str) -> None:
+    def traded(start: float, end: float) -> int:
+        query = f"start_at={int(start) - HOUR}&end_at={int(start) + 60 * 24 * HOUR}&since_at={int(start)}&limit=200"
+        rows = market.behind(f"/orderbook/fills?{query}")["data"]
+        return sum(start < row["filled_at"] < end for row in rows)
+
+    market.call("PATCH", "/sandbox/rules", json={"fill_latency": 60})
+    made = place(market, pool).json()["id"]
+    market.call("PATCH", "/sandbox/rules", json={"fill_latency": 0})
+    begin, end = market.now, market.now + 12 * HOUR
+    market.fault("halted", until=end)
+    market.advance(6 * HOUR)
+    assert market.behind(f"/orders/{made}")["status"] == "pending"
+    market.advance(18 * HOUR)
+    assert traded(begin, end) == 0
+    assert traded(end, market.now) > 0
+    # Its start had passed when its turn came.
+    assert market.behind(f"/orders/{made}")["status"] == "rejected"
+
+
+def test_more_requests_a_minute_than_the_rule_says_are_too_many(market: SandboxMarket) -> None:
+    tokens = [market.call("POST", "/sandbox/tokens", json={"name": f"busy-{n}"})["token"] for n in range(2)]
+    market.call("PATCH", "/sandbox/rules", json={"requests_per_minute": 3})
+    try:
+        answers = [market.request("GET", f"{PREVIEW}/pools", token=tokens[0]) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+        assert answers[-1].json()["error"]["type"] == "rate_limit_exceeded"
+        assert 0 < int(answers[-1].headers["Retry-After"]) <= 60
+        assert market.request("GET", f"{PREVIEW}/pools", token=tokens[1]).status_code == 200
+        assert market.behind("/pools")["object"] == "list"
+    finally:
+        market.call("PATCH", "/sandbox/rules", json={"requests_per_minute": 0})
+    assert market.request("GET", f"{PREVIEW}/pools", token=tokens[0]).status_code == 200
+
+
+def test_a_preview_is_repeated_as_long_as_the_rule_says(market: SandboxMarket) -> None:
+    start = (int(market.now) // HOUR + 30) * HOUR
+    asked = {
+        "side": "buy",
+        "requirements": {"id": [H100]},
+        "start_at": start,
+        "duration_seconds": HOUR,
+        "node_count": 1,
+    }
+
+    def price() -> str:
+        quoted = market.preview("POST", "/order_preview", json=asked)
+        return str(quoted["post_order_body"]["limit_price_dollars_per_node_hour"])
+
+    market.call("PATCH", "/sandbox/rules", json={"preview_seconds": 600})
+    try:
+        before = price()
+        market.call("PATCH", "/sandbox/traders", json={"sku": H100, "price_factor": 2})
+        assert price() == before
+        asked["node_count"] = 2
+        assert price() != before
+        asked["node_count"] = 1
+        market.advance(600)
+        assert price() != before
+    finally:
+        market.call("PATCH", "/sandbox/rules", json={"preview_seconds": 0})
+        market.call("PATCH", "/sandbox/traders", json={"sku": H100, "price_factor": 1})
+
+
 def test_a_fault_hits_only_what_it_aims_at(market: SandboxMarket) -> None:
     market.fault("server_error", method="GET", path="/instances$")
     assert market.request("GET", f"{PREVIEW}/pools").status_code == 200
