@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from node_agent.settings import Settings as AgentSettings
 from scalar.market.settings import MarketSettings
+from scalar.planning.settings import PlanSettings
 from scalar.settings import Settings
 from scalar_api.app import create_app
 from scalar_api.cli import app as cli
@@ -89,9 +90,11 @@ def _routes() -> list[APIRoute]:
 
 
 def _settings(text: str) -> Iterator[str]:
-    known = _OWN_SETTINGS | {f"SCALAR_{name.upper()}" for name in Settings.model_fields}
-    known |= {f"SCALAR_AGENT_{name.upper()}" for name in AgentSettings.model_fields}
-    known |= {f"SCALAR_MARKET_{name.upper()}" for name in MarketSettings.model_fields}
+    known = _OWN_SETTINGS | {
+        f"{settings.model_config['env_prefix']}{name}".upper()
+        for settings in (Settings, AgentSettings, MarketSettings, PlanSettings)
+        for name in settings.model_fields
+    }
     for name in sorted(set(_SETTING.findall(text))):
         if name.rstrip("_") not in known and not name.endswith("_"):
             yield f"there is no setting {name}"

@@ -30,7 +30,7 @@ _OF_THE_MARKET = responses(Conflict)
 _A_CENT = Decimal("0.01")
 
 
-class CapView(BaseModel):
+class SpendingCapView(BaseModel):
     name: str
     cap: Decimal
     used: Decimal = Field(description="Dollars paid, and what open orders may yet cost at their limits.")
@@ -44,7 +44,7 @@ class ReconciliationView(BaseModel):
     figures: dict[str, Any]
 
 
-class BalanceView(BaseModel):
+class MarketBalanceView(BaseModel):
     available: Decimal = Field(description="Dollars that no open order has reserved.")
     current: Decimal
     updated_at: datetime
@@ -62,12 +62,12 @@ class MarketStatus(BaseModel):
     buying_stopped_at: datetime | None
     stopped_by: str | None
     stop_reason: str | None
-    caps: list[CapView]
+    caps: list[SpendingCapView]
     approval_above: Decimal = Field(description="Dollars: above it an order waits for an operator.")
     highest_price: Decimal = Field(description="Highest limit, in dollars per node-hour.")
     highest_price_ratio: Decimal = Field(description="Highest limit, by the usual price.")
     last_reconciliation: ReconciliationView | None
-    balance: BalanceView | None
+    balance: MarketBalanceView | None
     balance_problem: str | None = Field(description="Why there is no balance.")
 
 
@@ -233,17 +233,17 @@ def _price_hour(row: PriceHour) -> PriceHourView:
     return PriceHourView.model_validate(row, from_attributes=True)
 
 
-def _caps(tx: Transaction, settings: MarketSettings, now: datetime) -> list[CapView]:
+def _caps(tx: Transaction, settings: MarketSettings, now: datetime) -> list[SpendingCapView]:
     since = {"hour": now - timedelta(hours=1), "day": now - timedelta(days=1), "in all": None}
     caps = {"hour": settings.max_hour, "day": settings.max_day, "in all": settings.max_total}
     used = {name: store.spent_since(tx, moment).quantize(_A_CENT) for name, moment in since.items()}
-    return [CapView(name="order", cap=settings.max_order, used=Decimal(0), left=settings.max_order)] + [
-        CapView(name=name, cap=caps[name], used=used[name], left=max(Decimal(0), caps[name] - used[name]))
+    return [SpendingCapView(name="order", cap=settings.max_order, used=Decimal(0), left=settings.max_order)] + [
+        SpendingCapView(name=name, cap=caps[name], used=used[name], left=max(Decimal(0), caps[name] - used[name]))
         for name in caps
     ]
 
 
-def _balance(desk: Desk | None) -> tuple[BalanceView | None, str | None]:
+def _balance(desk: Desk | None) -> tuple[MarketBalanceView | None, str | None]:
     """A market that doesn't answer must not hide the rest: that is when somebody looks."""
     if desk is None:
         return None, "No market is configured."
@@ -253,7 +253,7 @@ def _balance(desk: Desk | None) -> tuple[BalanceView | None, str | None]:
     except ScalarError as error:
         return None, error.message
     dollars = [(Decimal(cents) / 100).quantize(_A_CENT) for cents in (told.available_cents, told.current_cents)]
-    return BalanceView(available=dollars[0], current=dollars[1], updated_at=told.updated_at), None
+    return MarketBalanceView(available=dollars[0], current=dollars[1], updated_at=told.updated_at), None
 
 
 def _switch(controls: Controls) -> Switch:

@@ -96,12 +96,7 @@ def _everything_went_wrong(week: Week) -> None:
     faults = week.sandbox.call("GET", "/sandbox/faults")["faults"]
     assert len(faults) == 11
     assert [each["kind"] for each in faults if not each["hits"]] == []
-    ends: dict[Any, int] = {
-        row["end_reason"]: row["n"]
-        for row in week.rows("select end_reason, count(*) as n from instances where state = 'ended' group by 1")
-    }
-    assert ends["the market says: failed"] == 1
-    assert ends["the market never started it"] == 1
+    assert week.rows("select from instances where end_reason = 'the market says: failed'")
     assert week.unanswered > 0
 
 
@@ -119,13 +114,13 @@ def _nothing_was_traded_during_the_halt(week: Week) -> None:
 
 
 def _no_paid_machine_went_unseen(week: Week) -> None:
-    """By the market's ids and its count of our nodes, not for more than two ticks.
+    """By the market's ids, not for more than two ticks.
 
-    A paid node is without a machine that works for as long as one that never boots is waited for, or the market
-    doesn't answer.
+    Its count of our nodes differs from ours for the hour in which its answers can't be read. A paid node is without a
+    machine that works for as long as one that never boots is waited for, or the market doesn't answer.
     """
     assert week.findings == []
-    for what, ticks in (("unseen", 2), ("miscounted", 2), ("unmanned", 6)):
+    for what, ticks in (("unseen", 2), ("miscounted", 3), ("unmanned", 6)):
         assert [each for each in week.worst[what] if each[0] > ticks] == [], what
 
 

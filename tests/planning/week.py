@@ -130,14 +130,16 @@ class Week(Floor):
     def agents_call(self) -> None:
         self.boot_agents()
         up = {row["id"] for row in self.machines() if row["status"] == "running"}
-        if self.a_machine_is_to_die and up:
-            self.a_machine_is_to_die = False
-            self.sandbox.fault("dies", instance=up.pop())
         with self.database.transaction() as tx:
-            for each in instances.live_instances(tx):
+            live = instances.live_instances(tx)
+            for each in live:
                 if each.node_id is not None and each.market_id in up:
                     capacity.seen(tx, each.node_id, self.now())
                     joining.heard(tx, each.node_id, self.now())
+        if self.a_machine_is_to_die and up:
+            self.a_machine_is_to_die = False
+            lasting = max((each for each in live if each.market_id in up), key=lambda each: each.until)
+            self.sandbox.fault("dies", instance=lasting.market_id)
 
     def machines(self) -> list[dict[str, Any]]:
         query = "limit=200&include=cloud_init_user_data&status=running&status=awaiting_allocation"
@@ -175,7 +177,7 @@ class Week(Floor):
             known = {each.market_id for each in instances.live_instances(tx)}
             manned = self._manned(tx, there)
             now = self.now()
-            ours = [each for each in seats.owned_seats(tx, now) if each.start <= now]
+            ours = [each for each in seats.owned_seats(tx, now) if each.start <= now < each.end]
         useful = {f"{each.block_id}/{each.number}" for each in ours if each.end - now >= SHORTEST_USEFUL}
         self._note("unseen", self.unseen, there.keys() - known)
         self._note("unmanned", self.unmanned, useful - manned)
