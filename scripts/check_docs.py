@@ -19,9 +19,12 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from node_agent.settings import Settings as AgentSettings
+from scalar.billing.invoice_settings import InvoiceSettings
+from scalar.billing.settings import BillingSettings
 from scalar.market.settings import MarketSettings
 from scalar.planning.settings import PlanSettings
 from scalar.settings import Settings
+from scalar.webhooks.settings import WebhookSettings
 from scalar_api.app import create_app
 from scalar_api.cli import app as cli
 from scalar_api.market_views import OrderBody
@@ -92,7 +95,15 @@ def _routes() -> list[APIRoute]:
 def _settings(text: str) -> Iterator[str]:
     known = _OWN_SETTINGS | {
         f"{settings.model_config['env_prefix']}{name}".upper()
-        for settings in (Settings, AgentSettings, MarketSettings, PlanSettings)
+        for settings in (
+            Settings,
+            AgentSettings,
+            MarketSettings,
+            PlanSettings,
+            BillingSettings,
+            InvoiceSettings,
+            WebhookSettings,
+        )
         for name in settings.model_fields
     }
     for name in sorted(set(_SETTING.findall(text))):

@@ -15,11 +15,11 @@ from scalar.billing.till import LEASE, Done, Till, pause_after
 _AT_ONCE = 20
 
 
-def charge_due(till: Till) -> Done:
-    """Charge each invoice that is to be charged now, for the first time or again."""
+def charge_due(till: Till, *, again: bool = False) -> Done:
+    """Charge each invoice that is to be charged for the first time, or `again` now; and tries that nobody ended."""
     done, now = Done(), till.clock()
     with till.transact() as tx:
-        store.intend_attempts(tx, now, _AT_ONCE)
+        store.intend_attempts(tx, now, _AT_ONCE, again=again)
         tries = store.lease_attempts(tx, now, now + LEASE, _AT_ONCE)
     for each in tries:
         try:

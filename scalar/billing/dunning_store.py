@@ -20,8 +20,8 @@ class Collectable:
     stripe_id: str
 
 
-def intend_attempts(tx: Transaction, now: datetime, limit: int) -> None:
-    """Write down a try for each invoice that is to be charged now: not yet tried, or due again."""
+def intend_attempts(tx: Transaction, now: datetime, limit: int, *, again: bool) -> None:
+    """Write down a try for each invoice that is to be charged now: not yet tried, or `again`."""
     rows = tx.execute(
         f"""select s.invoice_id, i.due - i.paid - i.credited as cents,
                 (select count(*) from payment_attempts a where a.invoice_id = s.invoice_id) + 1 as number
@@ -29,12 +29,12 @@ def intend_attempts(tx: Transaction, now: datetime, limit: int) -> None:
             join billing_accounts b on b.organisation_id = i.organisation_id
             left join dunning d on d.invoice_id = s.invoice_id
             where s.state = 'open' and i.state = 'open' and b.auto_pay and i.due - i.paid - i.credited >= 50
-              and (d.invoice_id is null or d.next_attempt_at <= %(now)s) and s.not_before <= %(now)s
+              and case when %(again)s then d.next_attempt_at <= %(now)s else d.invoice_id is null end and s.not_before <= %(now)s
               and not {UNTOLD}
               and not exists (select from payment_attempts a where a.invoice_id = s.invoice_id
                   and a.state = 'intended')
             order by s.invoice_id limit %(limit)s for no key update of s skip locked""",
-        {"now": now, "limit": limit},
+        {"now": now, "limit": limit, "again": again},
     ).fetchall()
     tx.cursor().executemany(
         """insert into payment_attempts (id, invoice_id, number, cents, made_at, not_before)

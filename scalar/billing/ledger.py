@@ -35,6 +35,8 @@ class Account:
 
 CASH_STRIPE = Account(name="cash:stripe", kind=Kind.ASSET)
 """At the payment provider."""
+CASH_BANK = Account(name="cash:bank", kind=Kind.ASSET)
+"""Paid to us otherwise than by card."""
 CASH_MARKET = Account(name="cash:market", kind=Kind.ASSET)
 """Our balance at the market."""
 PREPAID_NODE_HOURS = Account(name="prepaid_node_hours", kind=Kind.ASSET)

@@ -3,16 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from scalar.billing.payment_model import Parts, Payment, PaymentSum, Refund, RefundState, TopUp, TopUpState
+from scalar.billing.payment_model import Parts, Payment, PaymentSum
 from scalar.billing.stripe_answers import Charge, Movement, StripeDispute
 from scalar.database import Transaction, one
 from scalar.ids import new_id
 
 _PAYMENT = """p.id, p.organisation_id, p.invoice_id, p.top_up_id, p.stripe_charge_id, p.stripe_intent_id, p.cents,
     p.paid_at"""
-_REFUND = """id, invoice_id, organisation_id, payment_id, cents, reason, state, stripe_refund_id, version, tries,
-    created_at, created_by, ended_at, message"""
-_TOP_UP = """id, organisation_id, cents, state, stripe_id, version, tries, created_at, created_by, ended_at, message"""
 
 
 def keep_payment(
@@ -27,6 +24,10 @@ def keep_payment(
     return Payment(
         **one(tx, f"select {_PAYMENT} from payments p where stripe_charge_id = %s for no key update", [charge.id])
     )
+
+
+def payment(tx: Transaction, payment_id: str) -> Payment:
+    return Payment(**one(tx, f"select {_PAYMENT} from payments p where id = %s", [payment_id]))
 
 
 def payment_of_charge(tx: Transaction, charge: str) -> Payment | None:
@@ -114,6 +115,21 @@ def lots_of_payment(tx: Transaction, payment_id: str) -> list[tuple[str, int]]:
     return [(row["id"], row["micros_left"]) for row in rows]
 
 
+def lots_of_invoice(tx: Transaction, invoice_id: str) -> list[tuple[str, int]]:
+    """(id of a lot, micro-dollars left of it) that came of its credit notes or of paying too much; locked, by id."""
+    rows = tx.execute(
+        """select id, amount - used - expired as micros_left from wallet_lots
+           where used + expired < amount and source in (
+               select 'credit_note/' || id from credit_notes where invoice_id = %(id)s
+               union all select 'stripe/' || m.stripe_id from payment_movements m
+                   join payments p on p.id = m.payment_id where p.invoice_id = %(id)s
+               union all select 'refund/' || id from refunds where invoice_id = %(id)s)
+           order by id for no key update""",
+        {"id": invoice_id},
+    )
+    return [(row["id"], row["micros_left"]) for row in rows]
+
+
 def keep_dispute(tx: Transaction, payment: Payment, dispute: StripeDispute, now: datetime) -> bool:
     """True where it has ended, and nobody knew."""
     before = tx.execute("select closed_at from disputes where stripe_id = %s", [dispute.id]).fetchone()
@@ -135,133 +151,6 @@ def keep_dispute(tx: Transaction, payment: Payment, dispute: StripeDispute, now:
     return dispute.closed and (before is None or before["closed_at"] is None)
 
 
-# Refunds
-
-
-def insert_refund(tx: Transaction, refund: Refund, *, idempotency_key: str | None, request_hash: bytes | None) -> None:
-    tx.execute(
-        """insert into refunds (id, invoice_id, organisation_id, payment_id, cents, reason, created_at, created_by,
-               idempotency_key, request_hash) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
-        [
-            refund.id,
-            refund.invoice_id,
-            refund.organisation_id,
-            refund.payment_id,
-            refund.cents,
-            refund.reason,
-            refund.created_at,
-            refund.created_by,
-            idempotency_key,
-            request_hash,
-        ],
-    )
-
-
-def refund(tx: Transaction, refund_id: str, *, for_update: bool = False) -> Refund | None:
-    lock = "for no key update" if for_update else ""
-    row = tx.execute(f"select {_REFUND} from refunds where id = %s {lock}", [refund_id]).fetchone()
-    return _refund(row) if row else None
-
-
-def refund_of_key(tx: Transaction, invoice_id: str, key: str) -> tuple[Refund, bytes] | None:
-    """The refund that this key has made, and the hash of its request."""
-    row = tx.execute(
-        f"select {_REFUND}, request_hash from refunds where invoice_id = %s and idempotency_key = %s", [invoice_id, key]
-    ).fetchone()
-    return (_refund(row), bytes(row.pop("request_hash") or b"")) if row else None
-
-
-def refunds_of(tx: Transaction, invoice_id: str) -> list[Refund]:
-    rows = tx.execute(f"select {_REFUND} from refunds where invoice_id = %s order by id", [invoice_id])
-    return [_refund(row) for row in rows]
-
-
-def lease_refunds(tx: Transaction, now: datetime, until: datetime, limit: int) -> list[Refund]:
-    rows = tx.execute(
-        f"""update refunds set not_before = %(until)s, tries = tries + 1 where id in (
-                select id from refunds where state = 'intended' and not_before <= %(now)s
-                order by id limit %(limit)s for no key update skip locked) returning {_REFUND}""",
-        {"now": now, "until": until, "limit": limit},
-    )
-    return [_refund(row) for row in rows]
-
-
-def end_refund(
-    tx: Transaction, refund_id: str, state: RefundState, *, stripe_id: str | None, now: datetime, message: str | None
-) -> None:
-    tx.execute(
-        """update refunds set state = %(state)s, stripe_refund_id = coalesce(stripe_refund_id, %(stripe)s),
-               ended_at = case when %(state)s in ('done', 'failed') then %(now)s end, message = %(message)s
-           where id = %(id)s""",
-        {"id": refund_id, "state": state, "stripe": stripe_id, "now": now, "message": message},
-    )
-
-
-# Top-ups
-
-
-def insert_top_up(
-    tx: Transaction, organisation_id: str, cents: int, *, by: str, now: datetime, idempotency_key: str | None
-) -> TopUp | None:
-    """None where this key has made one."""
-    row = tx.execute(
-        f"""insert into top_ups (id, organisation_id, cents, created_at, created_by, idempotency_key)
-            values (%s, %s, %s, %s, %s, %s) on conflict (organisation_id, idempotency_key) do nothing
-            returning {_TOP_UP}""",
-        [new_id("top"), organisation_id, cents, now, by, idempotency_key],
-    ).fetchone()
-    return _top_up(row) if row else None
-
-
-def top_up(tx: Transaction, top_up_id: str, *, for_update: bool = False) -> TopUp | None:
-    lock = "for no key update" if for_update else ""
-    row = tx.execute(f"select {_TOP_UP} from top_ups where id = %s {lock}", [top_up_id]).fetchone()
-    return _top_up(row) if row else None
-
-
-def top_up_of_key(tx: Transaction, organisation_id: str, key: str) -> TopUp:
-    row = one(
-        tx,
-        f"select {_TOP_UP} from top_ups where organisation_id = %s and idempotency_key = %s",
-        [organisation_id, key],
-    )
-    return _top_up(row)
-
-
-def lease_top_ups(
-    tx: Transaction, now: datetime, until: datetime, limit: int, *, only: str | None = None
-) -> list[TopUp]:
-    rows = tx.execute(
-        f"""update top_ups set not_before = %(until)s, tries = tries + 1 where id in (
-                select id from top_ups where state in ('intended', 'pending') and not_before <= %(now)s
-                  and (%(only)s::text is null or id = %(only)s)
-                order by id limit %(limit)s for no key update skip locked) returning {_TOP_UP}""",
-        {"now": now, "until": until, "limit": limit, "only": only},
-    )
-    return [_top_up(row) for row in rows]
-
-
-def move_top_up(
-    tx: Transaction, top_up_id: str, state: TopUpState, *, stripe_id: str | None, now: datetime, message: str | None
-) -> None:
-    """One that has ended stays so."""
-    tx.execute(
-        """update top_ups set state = %(state)s, stripe_id = coalesce(stripe_id, %(stripe)s), message = %(message)s,
-               ended_at = case when %(state)s in ('paid', 'failed') then %(now)s end
-           where id = %(id)s and state <> 'paid'""",
-        {"id": top_up_id, "state": state, "stripe": stripe_id, "now": now, "message": message},
-    )
-
-
 def _sum(row: dict[str, Any]) -> PaymentSum:
     own = {name: row.pop(name) for name in ("fees", "refunded", "disputed", "refunding")}
     return PaymentSum(payment=Payment(**row), **own)
-
-
-def _refund(row: dict[str, Any]) -> Refund:
-    fields = {name: row[name] for name in Refund.__dataclass_fields__}
-    return Refund(**{**fields, "state": RefundState(row["state"])})
-
-
-def _top_up(row: dict[str, Any]) -> TopUp:
-    return TopUp(**{**row, "state": TopUpState(row["state"])})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scalar.accounts.store import audit
-from scalar.billing import dunning, invoices, wallet_store, wallets
+from scalar.billing import dunning, invoices, refund_store, top_up_store, wallet_store, wallets
 from scalar.billing import invoice_store as invoice_rows
 from scalar.billing import payment_store as store
 from scalar.billing.invoice_model import Invoice, InvoiceState
@@ -75,7 +75,7 @@ def absorb(tx: Transaction, charge: Charge, purpose: Purpose, now: datetime) -> 
             _book(tx, payment, step, now)
             booked += 1
     if payment.top_up_id is not None and charge.movement is not None:
-        store.move_top_up(tx, payment.top_up_id, TopUpState.PAID, stripe_id=charge.intent, now=now, message=None)
+        top_up_store.move_top_up(tx, payment.top_up_id, TopUpState.PAID, stripe_id=charge.intent, now=now, message=None)
     _follow_refunds(tx, charge, now)
     _follow_disputes(tx, payment, charge, now)
     return booked
@@ -129,7 +129,7 @@ def _parts(tx: Transaction, payment: Payment, invoice: Invoice | None, step: _St
 def _ours(tx: Transaction, step: _Step) -> bool:
     """A refund that we asked for: the credit that it is paid from was taken then."""
     wanted = step.refund.metadata.get("scalar_refund") if step.refund else None
-    return wanted is not None and store.refund(tx, wanted) is not None
+    return wanted is not None and refund_store.refund(tx, wanted) is not None
 
 
 def _entries(payment: Payment, parts: Parts) -> list[Entry]:
@@ -167,14 +167,14 @@ def _to_invoice(tx: Transaction, invoice: Invoice, cents: int, source: str, at: 
 def _follow_refunds(tx: Transaction, charge: Charge, now: datetime) -> None:
     for told in charge.refunds:
         wanted = told.metadata.get("scalar_refund")
-        ours = store.refund(tx, wanted, for_update=True) if wanted else None
+        ours = refund_store.refund(tx, wanted, for_update=True) if wanted else None
         if ours is not None:
             follow_refund(tx, ours.id, told, now)
 
 
 def follow_refund(tx: Transaction, refund_id: str, told: StripeRefund, now: datetime) -> None:
     """Where a refund of ours is, by what Stripe says; one that failed after all gives the customer credit instead."""
-    ours = store.refund(tx, refund_id, for_update=True)
+    ours = refund_store.refund(tx, refund_id, for_update=True)
     if ours is None or (ours.ended_at is not None and told.status != "failed"):
         return
     if told.status in {"failed", "canceled"}:
@@ -182,17 +182,17 @@ def follow_refund(tx: Transaction, refund_id: str, told: StripeRefund, now: date
         return
     done = told.status == "succeeded" and all(store.movement_known(tx, each.id) for each in told.movements)
     state = RefundState.DONE if done and told.movements else RefundState.PENDING
-    store.end_refund(tx, refund_id, state, stripe_id=told.id, now=now, message=None)
+    refund_store.end_refund(tx, refund_id, state, stripe_id=told.id, now=now, message=None)
 
 
 def give_back(tx: Transaction, refund_id: str, why: str, now: datetime, *, stripe_id: str | None = None) -> None:
     """A refund came to nothing: what it was to be paid from is credit again. Once."""
-    ours = store.refund(tx, refund_id, for_update=True)
+    ours = refund_store.refund(tx, refund_id, for_update=True)
     if ours is None or ours.state is RefundState.FAILED:
         return
     micros, note = ours.cents * MICROS_A_CENT, "A refund that could not be made"
     wallets.top_up(tx, ours.organisation_id, micros, f"refund/{ours.id}", now, paid_into=REFUNDS, note=note)
-    store.end_refund(tx, ours.id, RefundState.FAILED, stripe_id=stripe_id, now=now, message=why)
+    refund_store.end_refund(tx, ours.id, RefundState.FAILED, stripe_id=stripe_id, now=now, message=why)
     audit(tx, _ACTOR, "refund.failed", ours.id, reason=why)
 
 

@@ -10,9 +10,12 @@ from scalar.billing.rating import PLATFORM_REASONS, Line, LineKind, MonthToDate,
 from scalar.database import Transaction
 from scalar.metering.model import Span
 
-_USE = """u.hour, u.run_id, r.job_id, u.organisation_id, j.created_by as key_id, j.labels ->> 'project' as project,
-    u.tier, u.gpu_type, u.gpu_seconds, r.ended_at is not null and r.reason = any(%(platform)s) as lost
-    from hourly_usage u join job_runs r on r.id = u.run_id join jobs j on j.id = r.job_id"""
+# `offset 0`: each run is looked up by its id, and never all runs that ever were, whatever the planner believes.
+_USE = """u.hour, u.run_id, o.job_id, u.organisation_id, o.key_id, o.project, u.tier, u.gpu_type, u.gpu_seconds, o.lost
+    from hourly_usage u cross join lateral (
+        select r.job_id, j.created_by as key_id, j.labels ->> 'project' as project,
+            r.ended_at is not null and r.reason = any(%(platform)s) as lost
+        from job_runs r join jobs j on j.id = r.job_id where r.id = u.run_id offset 0) o"""
 
 # Per GPU-second, from dollars per node-hour: of the last hour, up to this one, in which the type was traded.
 _MARKET_PRICES = """with last as (

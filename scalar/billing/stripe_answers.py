@@ -9,7 +9,8 @@ from datetime import datetime
 class StripeCustomer:
     id: str
     deleted: bool
-    created_at: datetime | None
+    card: str | None
+    """Its default payment method."""
     metadata: Mapping[str, str]
 
 

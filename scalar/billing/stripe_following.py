@@ -6,7 +6,7 @@ Nothing that an event says is believed but what it is about. What is not ours is
 from collections.abc import Callable
 
 from scalar.billing import collection_store as store
-from scalar.billing import invoice_store, payment_store
+from scalar.billing import invoice_store, payment_store, top_up_store
 from scalar.billing.payment_model import SyncState, TopUpState
 from scalar.billing.payments import Purpose, absorb
 from scalar.billing.stripe_answers import Charge, StripeIntent, StripeInvoice
@@ -49,7 +49,7 @@ def follow_intent(till: Till, intent: StripeIntent) -> str:
     wanted = intent.metadata.get("scalar_top_up")
     if wanted is not None:
         with till.transact() as tx:
-            top_up = payment_store.top_up(tx, wanted)
+            top_up = top_up_store.top_up(tx, wanted)
         if top_up is not None:
             return _follow_top_up(till, wanted, intent)
     return _follow_charge_named(till, intent.charge) if intent.charge else "nothing to do"
@@ -91,7 +91,7 @@ def _purpose_of(till: Till, charge: Charge) -> Purpose | None:
             return _purpose(tx, ours) if ours is not None else None
     wanted = till.stripe.intent(charge.intent).metadata.get("scalar_top_up")
     with till.transact() as tx:
-        top_up = payment_store.top_up(tx, wanted) if wanted else None
+        top_up = top_up_store.top_up(tx, wanted) if wanted else None
     return Purpose(organisation_id=top_up.organisation_id, top_up_id=top_up.id) if top_up else None
 
 
@@ -104,13 +104,13 @@ def _purpose(tx: Transaction, invoice_id: str) -> Purpose:
 def _follow_top_up(till: Till, top_up_id: str, intent: StripeIntent) -> str:
     charge = till.stripe.charge(intent.charge) if intent.charge and intent.status == "succeeded" else None
     with till.transact() as tx:
-        top_up = payment_store.top_up(tx, top_up_id, for_update=True)
+        top_up = top_up_store.top_up(tx, top_up_id, for_update=True)
         assert top_up is not None  # noqa: S101 - top-ups stay
         if charge is not None:
             absorb(tx, charge, Purpose(organisation_id=top_up.organisation_id, top_up_id=top_up_id), till.clock())
         state = TopUpState.FAILED if intent.status == "canceled" else TopUpState.PENDING
         if charge is None or charge.movement is None:
-            payment_store.move_top_up(tx, top_up_id, state, stripe_id=intent.id, now=till.clock(), message=None)
+            top_up_store.move_top_up(tx, top_up_id, state, stripe_id=intent.id, now=till.clock(), message=None)
     return f"{top_up_id}: {intent.status}"
 
 
@@ -130,6 +130,6 @@ _LOOKS: dict[str, Callable[[Till, str], str]] = {
     "invoice": _follow_invoice_named,
     "charge": _follow_charge_named,
     "refund": _follow_refund,
-    "dispute": lambda till, id: _follow_charge_named(till, till.stripe.dispute_charge(id)),
-    "payment_intent": lambda till, id: follow_intent(till, till.stripe.intent(id)),
+    "dispute": lambda till, du: _follow_charge_named(till, till.stripe.dispute_charge(du)),
+    "payment_intent": lambda till, pi: follow_intent(till, till.stripe.intent(pi)),
 }

@@ -21,11 +21,11 @@ def metadata_of(found: Any) -> Mapping[str, str]:
 
 
 def customer(found: Any) -> StripeCustomer:
-    created = getattr(found, "created", None)
+    settings = getattr(found, "invoice_settings", None)
     return StripeCustomer(
         id=found.id,
         deleted=bool(getattr(found, "deleted", False)),
-        created_at=time(created) if created is not None else None,
+        card=settings.default_payment_method if settings else None,
         metadata=metadata_of(found),
     )
 

@@ -16,7 +16,6 @@ from scalar.billing.ledger import (
     CREDITS,
     Account,
     Entry,
-    Kind,
     Posting,
     grant,
     move,
@@ -28,9 +27,6 @@ from scalar.billing.ledger_store import balance, post
 from scalar.database import Channel, Transaction, notify
 from scalar.errors import IdempotencyConflict, InvalidRequest
 from scalar.ids import new_id
-
-CASH_BANK = Account(name="cash:bank", kind=Kind.ASSET)
-"""At our bank: what was paid by transfer, and entered by hand."""
 
 EXPIRY_SLACK = timedelta(hours=2)
 """What was used before a grant's time was over may still be rated, and paid from it."""

@@ -83,7 +83,7 @@ def top_up(
     source, note = _source("top-up", caller, idempotency_key), body.note
     with database.transaction() as tx:
         whose = _organisation(tx, organisation)
-        lot = wallets.top_up(tx, whose, micros(body.amount), source, now, paid_into=wallets.CASH_BANK, note=note)
+        lot = wallets.top_up(tx, whose, micros(body.amount), source, now, paid_into=CASH_BANK, note=note)
         response.status_code = _entered(tx, caller, "wallet.top_up", lot, now)
     return LotView.of(lot)
 

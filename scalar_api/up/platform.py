@@ -243,6 +243,8 @@ class Platform:
             **_inherited(),
             "SCALAR_DATABASE_URL": self._database_url,
             "SCALAR_DAGSTER_PUBLIC_URL": self.dagster_url,
+            # On one machine whoever listens for webhooks is on it too.
+            "SCALAR_WEBHOOKS_ALLOW_PRIVATE": "true",
             **(self._market_env() if self.options.market else {}),
             **(self.options.extra_env or {}),
         }

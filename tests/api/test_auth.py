@@ -19,14 +19,32 @@ _OF_A_JOB = [
     ("POST", "/v1/jobs/{}/cancel"),
     ("POST", "/v1/jobs/{}/requeue"),
 ]
-_OF_CUSTOMERS = [("POST", "/v1/jobs")]
+_OF_CUSTOMERS = [("POST", "/v1/jobs"), ("POST", "/v1/webhook-endpoints")]
 _OF_CAPACITY = [
     ("GET", "/v1/capacity"),
     ("GET", "/v1/reservations"),
     ("POST", "/v1/reservations"),
     ("DELETE", "/v1/reservations/{}"),
 ]
-_OF_PEOPLE = [("GET", "/v1/jobs"), ("GET", "/v1/nodes"), *_OF_A_JOB, *_OF_CAPACITY]
+_OF_WEBHOOKS = [
+    ("GET", "/v1/webhook-endpoints"),
+    ("GET", "/v1/webhook-endpoints/{}"),
+    ("POST", "/v1/webhook-endpoints/{}"),
+    ("DELETE", "/v1/webhook-endpoints/{}"),
+    ("POST", "/v1/webhook-endpoints/{}/rotate"),
+    ("POST", "/v1/webhook-endpoints/{}/ping"),
+    ("GET", "/v1/webhook-events"),
+    ("POST", "/v1/webhook-events/{}/replay"),
+    ("GET", "/v1/webhook-deliveries"),
+    ("GET", "/v1/webhook-deliveries/{}"),
+]
+_OF_MONEY = [
+    ("GET", "/v1/balance"),
+    ("GET", "/v1/usage"),
+    ("GET", "/v1/invoices"),
+    ("GET", "/v1/invoices/{}"),
+]
+_OF_PEOPLE = [("GET", "/v1/jobs"), ("GET", "/v1/nodes"), *_OF_A_JOB, *_OF_CAPACITY, *_OF_WEBHOOKS, *_OF_MONEY]
 _OF_THE_MARKET = [
     ("POST", "/v1/orders"),
     ("GET", "/v1/orders"),
@@ -41,8 +59,28 @@ _OF_THE_MARKET = [
     ("POST", "/v1/market/resume"),
     ("POST", "/v1/market/statement/1/accept"),
 ]
+_OF_FINANCE = [
+    ("GET", "/v1/jobs/{}/margin"),
+    ("GET", "/v1/rate-cards"),
+    ("POST", "/v1/rate-cards"),
+    ("POST", "/v1/coupons"),
+    ("POST", "/v1/organisations/{}/grants"),
+    ("POST", "/v1/organisations/{}/top-ups"),
+    ("PUT", "/v1/organisations/{}/billing"),
+    ("PUT", "/v1/organisations/{}/caps"),
+    ("POST", "/v1/invoices/{}/open"),
+    ("POST", "/v1/invoices/{}/void"),
+    ("POST", "/v1/invoices/{}/uncollectible"),
+    ("POST", "/v1/invoices/{}/credit-notes"),
+    ("GET", "/v1/periods"),
+    ("POST", "/v1/periods/2026-10/close"),
+    ("POST", "/v1/periods/2026-10/reopen"),
+    ("GET", "/v1/tax-rates"),
+    ("POST", "/v1/tax-rates"),
+]
 _OF_OPERATORS = [
     *_OF_THE_MARKET,
+    *_OF_FINANCE,
     ("POST", "/v1/join-tokens"),
     ("POST", "/v1/nodes/{}/drain"),
     ("POST", "/v1/nodes/{}/resume"),

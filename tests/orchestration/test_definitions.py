@@ -22,6 +22,13 @@ def test_every_sensor_and_schedule_runs_from_the_first_start_on(loaded):
             "price_hours",
             "plan_needed",
             "plan_orders",
+            "hours_to_rate",
+            "credit_to_draw",
+            "empty_wallets",
+            "months_to_invoice",
+            "invoices_to_open",
+            "cost_hours",
+            "webhook_deliveries",
         ),
         dg.DefaultSensorStatus.RUNNING,
     )
