@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m benchmarks [start|turnaround|memory|sensor|pass …]`.
+"""`make bench`, or `python -m benchmarks [start|turnaround|memory|sensor|pass|market|ingest|month …]`.
 
 Every figure is a median or a ratio within this run, on a platform of its own with free ports: nothing that is running
 is touched. A Docker engine with the image `busybox:local` is needed for start, turnaround, memory and sensor.
@@ -14,17 +14,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import crowd, memory, starts
+from benchmarks import crowd, ingest, market_engine, memory, month, starts
 from scalar_api.up.platform import Options, Platform
 from scalar_api.up.ports import free_port
 
-ALL = ("start", "turnaround", "memory", "sensor", "pass")
+ALL = ("start", "turnaround", "memory", "sensor", "pass", "market", "ingest", "month")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("what", nargs="*", default=ALL, help=f"of {', '.join(ALL)}; all of them by default")
     parser.add_argument("--tries", type=int, default=30, help="tries of each timed step (default: %(default)s)")
+    parser.add_argument("--orders", type=int, default=50_000, help="of `market` (default: %(default)s)")
+    parser.add_argument("--events", type=int, help="of `ingest` and `month` (default: 200,000 and 10,000,000)")
     arguments = parser.parse_args()
     results: dict[str, dict[str, float]] = {}
     if {"start", "turnaround", "memory"} & set(arguments.what):
@@ -42,6 +44,12 @@ def main() -> None:
         results["one pass, 1,000 jobs, 200 nodes"] = crowd.one_pass()
         with a_platform(nudge=True) as platform:
             results["launching 1,000 runs"] = crowd.launch_all(platform)
+    if "market" in arguments.what:
+        results["the sandbox market's engine"] = market_engine.measured(arguments.orders)
+    if "ingest" in arguments.what:
+        results["usage events, in batches of 10,000"] = ingest.measured(arguments.events or 200_000)
+    if "month" in arguments.what:
+        results["a month, rated and invoiced"] = month.measured(arguments.events or 10_000_000)
     show(results)
 
 
@@ -67,7 +75,7 @@ def show(results: dict[str, dict[str, float]]) -> None:
     print("\n| what | figure | value |\n| --- | --- | --- |")
     for what, figures in results.items():
         for name, value in figures.items():
-            print(f"| {what} | {name} | {value:.3g} |")
+            print(f"| {what} | {name} | {value:,.0f} |" if value >= 1000 else f"| {what} | {name} | {value:.3g} |")
     folder = Path(".scalar")
     folder.mkdir(exist_ok=True)
     (folder / "benchmarks.json").write_text(json.dumps(results, indent=2))

@@ -140,7 +140,8 @@ _MADE_UP = """select n, lpad(n::text, 6, '0') as number, %(shortest)s + seed %% 
         lateral (select hashint8extended(n, 1) & 1152921504606846975 as seed) s"""
 _JOBS = f"""insert into jobs (id, organisation_id, created_by, name, image, labels, gpus, tier, state, ended_at)
     select 'job_' || number, org, replace(org, 'org', 'key'), 'train', 'none',
-        jsonb_build_object('project', format('project-%%s', n %% 7)), gpus, case when tier < 11 then 'fast' else 'flex' end, 'succeeded', %(start)s + interval '31 days'
+        jsonb_build_object('project', format('project-%%s', n %% 7)), gpus,
+        case when tier < 11 then 'fast' else 'flex' end, 'succeeded', %(start)s + interval '31 days'
     from ({_MADE_UP}) m"""
 _TASKS = f"""insert into run_tasks (run_id, rank, node_id, cpus, memory_bytes, state, ending, started_at, ended_at)
     select 'run_' || number, 0, format('node_%%s', node), 1, 1, 'ended', 'exited', started_at,
@@ -149,7 +150,8 @@ _TASKS = f"""insert into run_tasks (run_id, rank, node_id, cpus, memory_bytes, s
         + (seed %% ((%(minutes)s - length - 1) * 60000)) * interval '1 millisecond' as started_at) s"""
 _RUNS = f"""insert into job_runs (id, job_id, attempt, state, reason, token, placed_at, ended_at)
     select 'run_' || number, 'job_' || number, 1, case when seed %% 100 = 0 then 'failed' else 'succeeded' end,
-        case when seed %% 100 = 0 then 'node_lost' else 'completed' end, number, %(start)s, %(start)s + interval '31 days'
+        case when seed %% 100 = 0 then 'node_lost' else 'completed' end, number, %(start)s,
+        %(start)s + interval '31 days'
     from ({_MADE_UP}) m"""
 _EVENTS = """insert into usage_events (run_id, rank, kind, sequence, at, gpus, organisation_id, tier, gpu_type, node_id)
     select t.run_id, 0, e.kind, e.sequence, e.at, j.gpus, j.organisation_id, j.tier, n.gpu_type, n.id

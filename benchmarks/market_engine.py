@@ -50,18 +50,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the made-up calls (default: %(default)s)")
     parser.add_argument("--store", metavar="FILE", help="also keep each call in this SQLite file")
     arguments = parser.parse_args()
-    calls = made_up(arguments.orders, arguments.scattered, random.Random(arguments.seed))
-    engine = a_market(remember_changes=bool(arguments.store))
-    store = Store(arguments.store) if arguments.store else None
-    figures = played(engine, calls, (lambda: store.save(engine)) if store else None)
-    figures["heap_orders_per_second"] = round(through_a_heap(calls))
-    figures["heap_ratio"] = round(figures["heap_orders_per_second"] / figures["orders_per_second"], 1)
+    figures = measured(arguments.orders, arguments.scattered, arguments.seed, arguments.store)
     print(json.dumps(figures))
     print(
         f"{figures['orders_per_second']:,.0f} orders/s, p50 {figures['p50_us']:.0f}, p99 {figures['p99_us']:.0f} µs, "
         f"{figures['trades']:,} trades, {figures['resting_mean']:.0f} resting; a bare heap is "
         f"{figures['heap_ratio']:.0f} times as fast; Python {platform.python_version()}, {platform.machine()}"
     )
+
+
+def measured(orders: int, scattered: float = 0.2, seed: int = 1, file: str | None = None) -> dict[str, float]:
+    calls = made_up(orders, scattered, random.Random(seed))
+    engine = a_market(remember_changes=bool(file))
+    store = Store(file) if file else None
+    figures = played(engine, calls, (lambda: store.save(engine)) if store else None)
+    figures["heap_orders_per_second"] = round(through_a_heap(calls))
+    figures["heap_ratio"] = round(figures["heap_orders_per_second"] / figures["orders_per_second"], 1)
+    return figures
 
 
 def a_market(*, remember_changes: bool) -> Engine:

@@ -1,4 +1,4 @@
-"""A month from usage events to opened invoices, on a Postgres of its own: `python -m benchmarks.month --events 1000000`.
+"""A month from usage events to open invoices, on a Postgres of its own: `python -m benchmarks.month --events 1000000`.
 
 Timed: building each hour's usage, rating each hour, making and opening every invoice; each as the assets do it, an hour
 in a transaction of its own. Then the balances are thrown away and rebuilt from the ledger, and must be the same. The

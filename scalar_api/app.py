@@ -12,6 +12,7 @@ from scalar.database import Database
 from scalar.market.settings import MarketSettings
 from scalar.settings import Settings, settings
 from scalar.webhooks.settings import WebhookSettings
+from scalar_api import payments as payments_client
 from scalar_api import problems
 from scalar_api.dagster import Dagster
 from scalar_api.limits import BodyLimit, NoNul
@@ -31,8 +32,10 @@ from scalar_api.routes import (
     node,
     nodes,
     orders,
+    payments,
     periods,
     rates,
+    stripe,
     usage,
     usage_events,
     wallets,
@@ -84,6 +87,8 @@ def create_app(config: Settings | None = None, market: MarketSettings | None = N
         usage,
         usage_events,
         invoices,
+        payments,
+        stripe,
         periods,
         health,
     ):
@@ -111,6 +116,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             await listening
         await asyncio.to_thread(nudge.stop)
         await asyncio.to_thread(deliverer.stop)
+        payments_client.close(app)
         if app.state.market is not None:
             app.state.market.market.close()
     if dagster is not None:

@@ -96,8 +96,8 @@ def done_with_invoice(
 ) -> None:
     """The lease ends. `not_before`: a pause; `new_key`: what is asked of Stripe next is not the same as before."""
     tx.execute(
-        """update stripe_invoices set not_before = coalesce(%(not_before)s::timestamptz, '-infinity'), look_at = %(look_at)s,
-               problem = %(problem)s, version = version + %(new)s,
+        """update stripe_invoices set not_before = coalesce(%(not_before)s::timestamptz, '-infinity'),
+               look_at = %(look_at)s, problem = %(problem)s, version = version + %(new)s,
                tries = case when %(problem)s::text is null then 0 else tries end
            where invoice_id = %(id)s""",
         {

@@ -29,8 +29,8 @@ def intend_attempts(tx: Transaction, now: datetime, limit: int, *, again: bool) 
             join billing_accounts b on b.organisation_id = i.organisation_id
             left join dunning d on d.invoice_id = s.invoice_id
             where s.state = 'open' and i.state = 'open' and b.auto_pay and i.due - i.paid - i.credited >= 50
-              and case when %(again)s then d.next_attempt_at <= %(now)s else d.invoice_id is null end and s.not_before <= %(now)s
-              and not {UNTOLD}
+              and case when %(again)s then d.next_attempt_at <= %(now)s else d.invoice_id is null end
+              and s.not_before <= %(now)s and not {UNTOLD}
               and not exists (select from payment_attempts a where a.invoice_id = s.invoice_id
                   and a.state = 'intended')
             order by s.invoice_id limit %(limit)s for no key update of s skip locked""",
@@ -113,6 +113,16 @@ def end_dunning(tx: Transaction, invoice_id: str, outcome: str, now: datetime) -
         {"id": invoice_id, "outcome": outcome, "now": now},
     )
     return ended.rowcount == 1
+
+
+def try_now(tx: Transaction, invoice_id: str, now: datetime) -> bool:
+    """Of an open invoice of which a try has failed, ended or not; False where it is none."""
+    again = tx.execute(
+        """update dunning d set next_attempt_at = %(now)s, ended_at = null, outcome = null
+           from invoices i where d.invoice_id = %(id)s and i.id = d.invoice_id and i.state = 'open'""",
+        {"id": invoice_id, "now": now},
+    )
+    return again.rowcount == 1
 
 
 def dunning_of(tx: Transaction, invoice_id: str) -> dict[str, Any] | None:

@@ -1,8 +1,8 @@
-"""Money back to a card: paid from the credit that a correction of the invoice, or paying too much, has put in the wallet.
+"""Money back to a card: paid from the credit that a correction of the invoice has put in the wallet.
 
-    asked for   wallet ─► refunds        in one transaction with the credit note, where lines are corrected with it
-    sent        under its own key
-    moved       refunds ─► cash:stripe   (payments.py); refused: refunds ─► wallet
+asked for   wallet ─► refunds        in one transaction with the credit note, where lines are corrected with it
+sent        under its own key
+moved       refunds ─► cash:stripe   (payments.py); refused: refunds ─► wallet
 """
 
 from collections.abc import Sequence

@@ -1,21 +1,20 @@
 """Stripe's own statement of its balance, against our ledger: line by line, to the cent.
 
-What the statement has and we don't is looked up at Stripe and booked: no lost event loses money. Payouts to our bank and
-fees that belong to no payment are booked from the statement itself.
+What the statement has and we don't is looked up at Stripe and booked: no lost event loses money. Payouts to our bank
+and fees that belong to no payment are booked from the statement itself.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from scalar.billing.ledger import CASH_STRIPE, PAYMENT_FEES, Posting, move
+from scalar.billing.ledger import CASH_BANK, CASH_STRIPE, PAYMENT_FEES, Posting, move
 from scalar.billing.ledger_store import closed_periods, post
 from scalar.billing.money import MICROS_A_CENT
 from scalar.billing.stripe_answers import Movement
 from scalar.billing.stripe_errors import StripeError
 from scalar.billing.stripe_following import follow
 from scalar.billing.till import Done, Till
-from scalar.billing.wallets import CASH_BANK
 from scalar.database import Transaction, one
 
 _OVERLAP = timedelta(days=3)
@@ -82,7 +81,7 @@ def tied(tx: Transaction) -> Tied:
         tx,
         """select (select coalesce(sum(net), 0)::bigint from stripe_balance_transactions) as theirs,
                (select coalesce(sum(fee), 0)::bigint from stripe_balance_transactions) as fees,
-               (select coalesce(sum(e.amount), 0)::bigint from ledger_entries e where e.account = 'cash:stripe') as ours,
+               (select coalesce(sum(amount), 0)::bigint from ledger_entries where account = 'cash:stripe') as ours,
                (select max(at) from stripe_statement_reads) as read_at,
                array(select t.source from ledger_transactions t join ledger_entries e on e.transaction_id = t.id
                    where e.account = 'cash:stripe' and not exists (

@@ -4,12 +4,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
-from scalar.billing.stripe import Stripe
 from scalar.billing.stripe_settings import DunningSettings
 from scalar.database import Transaction
+
+if TYPE_CHECKING:
+    # The library takes a second to load, which whoever needs no answer of it should not wait for.
+    from scalar.billing.stripe import Stripe
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +25,7 @@ LEASE = timedelta(minutes=2)
 class Till:
     """No transaction is open while it asks Stripe."""
 
-    stripe: Stripe
+    stripe: "Stripe"
     settings: DunningSettings
     transact: Callable[[], AbstractContextManager[Transaction]]
     clock: Callable[[], datetime]

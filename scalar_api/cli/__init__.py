@@ -15,6 +15,7 @@ from scalar_api.cli import (
     market,
     nodes,
     orders,
+    payments,
     periods,
     rates,
     up,
@@ -50,5 +51,7 @@ app.add_typer(orders.app, name="orders")
 app.add_typer(rates.app, name="rates")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(wallets.app, name="billing")
+payments.register_refund(invoices.app)
 app.add_typer(invoices.app, name="invoices")
+app.add_typer(payments.app, name="payments")
 app.add_typer(periods.app, name="periods")

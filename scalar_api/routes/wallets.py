@@ -11,6 +11,7 @@ from scalar.accounts.store import audit
 from scalar.billing import balances, caps, wallet_store, wallets
 from scalar.billing.caps import CapRequest
 from scalar.billing.credit import Lot
+from scalar.billing.ledger import CASH_BANK
 from scalar.billing.money import micros
 from scalar.database import Transaction
 from scalar.errors import Conflict, Forbidden, InvalidRequest, NotFound

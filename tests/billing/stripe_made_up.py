@@ -58,7 +58,8 @@ class Shop:
     def later(self, **how: float) -> None:
         self.sandbox.advance(timedelta(**how).total_seconds())
 
-    def an_organisation(self, name: str = "acme", *, card: str | None = "pm_card_visa", known: bool = True, **contact: Any
+    def an_organisation(
+        self, name: str = "acme", *, card: str | None = "pm_card_visa", known: bool = True, **contact: Any
     ) -> tuple[str, str]:
         """(its id, the id of a job of it); it is a customer at Stripe, with a card, unless it isn't `known` there."""
         with self.database.transaction() as tx:
@@ -75,7 +76,9 @@ class Shop:
         self.stripe.use_card(self.customer(org), card, key=f"test:{org}:{card}:{self.sandbox.now}")
 
     def customer(self, org: str) -> str:
-        return str(self.row("select stripe_customer_id as id from billing_accounts where organisation_id = %s", org)["id"])
+        return str(
+            self.row("select stripe_customer_id as id from billing_accounts where organisation_id = %s", org)["id"]
+        )
 
     def card(self, org: str, declines: str | None) -> None:
         """Have the customer's card decline, or pay again."""

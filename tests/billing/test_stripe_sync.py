@@ -2,9 +2,7 @@
 
 from itertools import count
 
-from scalar.billing import crediting, invoice_checks, invoices
 from scalar.billing.charging import charge_due
-from scalar.billing.credit_notes import Correction
 from scalar.billing.invoice_model import InvoiceState
 from scalar.billing.stripe_sync import sync
 from tests.billing.stripe_made_up import DyingSession, Killed, Shop, Steps
