@@ -120,6 +120,9 @@ def _no_paid_machine_went_unseen(week: Week) -> None:
     machine that works for as long as one that never boots is waited for, or the market doesn't answer.
     """
     assert week.findings == []
+    early = "select id from instances where end_reason = 'the market says: terminated' and ended_at < until"
+    # Who is next to be ended is told anew at each tick, which is every few seconds but for this week's twenty minutes.
+    assert len(week.rows(early)) < 10
     for what, ticks in (("unseen", 2), ("miscounted", 3), ("unmanned", 7)):
         assert [each for each in week.worst[what] if each[0] > ticks] == [], what
 
