@@ -173,6 +173,8 @@ create table instances (
     ready_at timestamptz,
     ended_at timestamptz,
     until timestamptz not null,
+    -- The market was told to end it before others.
+    yields boolean not null default false,
     -- From then on it takes no work and no seat, and is ended at the market; `end_reason` says why.
     end_asked_at timestamptz,
     end_reason text,

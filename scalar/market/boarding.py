@@ -2,6 +2,7 @@
 
 1. write    every open seat gets a machine that moves on, or a new one; runs that would outlast their node stop
 2. ask      for each new machine; one that may have been asked for is looked for first, by its tags
+            and those whose time is up next yield to the others
 3. ask      for all machines of the pool
 4. write    what was made by a call whose answer never came, what runs, what has failed
 5. end      what is unfit, over, or not wanted: taken out of use here, ended at the market, and then here
@@ -50,6 +51,7 @@ def board(desk: Desk) -> Boarded:
     done.problems += [f"no machine comes up on seat {each}" for each in seated.given_up]
     for instance in wanted:
         _ask_for(desk, instance, done)
+    _rank(desk, done)
     try:
         _look(desk, done)
     except MarketError as error:
@@ -115,6 +117,22 @@ def _create(desk: Desk, instance: Instance, pool: str, ask: Ask, done: Boarded) 
 def _write_down(desk: Desk, instance: Instance, there: MarketInstance, ask: int, done: Boarded) -> None:
     with desk.transact() as tx:
         done.asked_for += instances.created(tx, instance.id, there.id, ask=ask, now=desk.clock())
+
+
+def _rank(desk: Desk, done: Boarded) -> None:
+    """When a block ends the market ends as many machines, those that yield first: it knows nothing of seats."""
+    with desk.transact() as tx:
+        yields = instances.to_rank(tx, desk.clock() + machines.YIELD_AHEAD)
+    for market_id, each in yields.items():
+        try:
+            desk.market.set_priorities({market_id: "yield" if each else "normal"})
+        except MarketNotFound:
+            continue  # it is off, which the next look tells
+        except MarketError as error:
+            _note(market_id, error, done)
+            return
+        with desk.transact() as tx:
+            instances.ranked(tx, {market_id: each})
 
 
 def _look(desk: Desk, done: Boarded) -> None:

@@ -1,6 +1,6 @@
 """SQL of instances: one statement a function."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -135,6 +135,32 @@ def ended(tx: Transaction, instance_id: str, reason: str, now: datetime) -> bool
                     ask_leased_until = null
                 where id = %s and state <> 'ended'"""
     return tx.execute(update, [now, reason, instance_id]).rowcount == 1
+
+
+def to_rank(tx: Transaction, ending_before: datetime) -> dict[str, bool]:
+    """By the market's id: machines that are to yield to others from now on, or not to any more.
+
+    Those yield whose time is up next of their kind, if it is by then; that are being ended; whose nodes a sale takes.
+    """
+    rows = tx.execute(
+        """select market_id, not yields as yields from instances i
+           where state <> 'ended' and market_id is not null and yields <> (
+               until <= least(%s, (select min(until) from instances n where n.sku = i.sku and n.state <> 'ended'))
+               or end_asked_at is not null
+               or exists (select from orders o where o.ended_at is null and i.node_id = any(o.drained)))
+           order by id""",
+        [ending_before],
+    )
+    return {row["market_id"]: row["yields"] for row in rows}
+
+
+def ranked(tx: Transaction, yields: Mapping[str, bool]) -> None:
+    """The market knows."""
+    tx.execute(
+        """update instances i set yields = told.yields
+           from unnest(%s::text[], %s::boolean[]) as told (market_id, yields) where i.market_id = told.market_id""",
+        [list(yields), list(yields.values())],
+    )
 
 
 def manned(tx: Transaction) -> list[Manned]:

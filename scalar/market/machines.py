@@ -29,6 +29,8 @@ TRIES_A_SEAT = 3
 """After so many machines that never came, a person looks."""
 LAST_CALL = timedelta(minutes=3)
 """So long before a node's time is up, what still runs on it is stopped and queued again, in order."""
+YIELD_AHEAD = timedelta(minutes=30)
+"""So long before its time is up, the market is told which machine is the next to be ended."""
 _TOKEN_LIFE = timedelta(hours=6)
 
 

@@ -31,7 +31,7 @@ from scalar.market.errors import (
     MarketRefused,
     MarketUnavailable,
 )
-from scalar.market.instances import market_ids_of_nodes
+from scalar.market.instances import market_ids_of_nodes, ranked
 from scalar.market.model import Order, Side
 
 log = structlog.get_logger(__name__)
@@ -126,6 +126,8 @@ def _prepare_sale(desk: Desk, order: Order) -> None:
         victims = market_ids_of_nodes(tx, store.kept_free(tx, order.id))
     if victims:
         desk.market.set_priorities(dict.fromkeys(victims, "yield"))
+        with desk.transact() as tx:
+            ranked(tx, dict.fromkeys(victims, True))
     _note_fee(desk, order)
 
 

@@ -336,3 +336,32 @@ def test_a_charge_of_no_order_of_ours_stops_buying_until_somebody_answers_for_it
         assert not statement.accept(tx, line.number + 1, by="operator:ann", why="no such line")
         assert statement.accept(tx, line.number, by="operator:ann", why="the research team's own")
     assert reconcile(floor.desk).findings == []
+
+
+def test_when_a_block_ends_the_market_ends_its_machine_and_no_other(floor):
+    """Left to itself, the market ends the newest of equal priority."""
+    buy(floor, minutes=60)
+    (first,) = man(floor)
+    floor.sandbox.advance(20 * 60)
+    buy(floor, minutes=240)
+    (second,) = man(floor)
+    for _ in range(45):
+        floor.sandbox.advance(60)
+        board(floor.desk)
+    ended = floor.rows("select node_id, ended_at >= until as in_time from instances where ended_at is not null")
+    assert ended == [{"node_id": first, "in_time": True}]
+    assert node(floor, second).state is NodeState.READY
+
+
+def test_a_machine_that_gets_more_time_yields_to_nobody_any_more(floor):
+    first = buy(floor, minutes=60)
+    (kept,) = man(floor)
+    end = floor.order(first).request.window.end
+    floor.sandbox.advance((end - floor.now()).total_seconds() - 120)
+    board(floor.desk)
+    assert floor.rows("select yields from instances") == [{"yields": True}]
+    buy(floor, minutes=60, start=end)
+    board(floor.desk)
+    assert floor.rows("select yields from instances") == [{"yields": False}]
+    assert [row["priority_level"] for row in floor.machines()] == ["normal"]
+    assert node(floor, kept).available_until == end + timedelta(hours=1)
