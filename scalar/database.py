@@ -6,11 +6,14 @@ state. A `Listener` has its own direct connection; what waits on one must also p
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, Self
 
 import psycopg
 import structlog
+from psycopg.adapt import AdaptersMap, Buffer, Loader
+from psycopg.pq import Format
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -20,6 +23,26 @@ Transaction = psycopg.Connection[DictRow]
 """A connection inside a transaction: the first argument of everything in a `store` module. Rows are dicts."""
 
 log = structlog.get_logger(__name__)
+
+
+class _InUtc(Loader):
+    """Moments in UTC, whatever zone the server is set to: Python subtracts two of one local zone by their clocks, and
+    is off by an hour where those change in between.
+    """
+
+    _load = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, Format.TEXT)
+
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        self._local = psycopg.adapters.get_loader(oid, Format.TEXT)(oid, context)
+
+    def load(self, data: Buffer) -> datetime:
+        moment: datetime = self._local.load(data)
+        return moment.astimezone(UTC)
+
+
+_ADAPTERS = AdaptersMap(psycopg.adapters)
+_ADAPTERS.register_loader("timestamptz", _InUtc)
 
 
 class Lock(IntEnum):
@@ -65,6 +88,7 @@ class Database:
                 "prepare_threshold": None,
                 "application_name": application,
                 "connect_timeout": 5,
+                "context": _Context(),
             },
             connection_class=psycopg.Connection[DictRow],
         )

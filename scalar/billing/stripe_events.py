@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from scalar.billing.stripe_answers import StripeEvent
 from scalar.billing.stripe_errors import StripeError, StripeRefused
-from scalar.billing.stripe_following import follow
+from scalar.billing.stripe_following import NOTHING_TO_DO, follow
 from scalar.billing.till import LEASE, Done, Till, pause_after
 from scalar.database import Transaction
 
-_AT_ONCE = 50
+_AT_ONCE = 100
 _KEPT = timedelta(days=90)
 
 
@@ -72,7 +72,7 @@ def _handle(till: Till, each: StoredEvent, seen: dict[tuple[str, str | None], st
             )
         done.note(event.id, error)
         return
-    if event.type != "customer.deleted":
+    if outcome != NOTHING_TO_DO and event.type != "customer.deleted":
         seen[about] = outcome
     with till.transact() as tx:
         tx.execute(

@@ -16,14 +16,26 @@ from scalar.billing.till import Till
 from scalar.database import Transaction
 
 NOT_OURS = "not ours"
+NOTHING_TO_DO = "nothing to do"
+_HEARD = (
+    "charge.",
+    "refund.",
+    "invoice.paid",
+    "invoice.voided",
+    "invoice.marked_uncollectible",
+    "payment_intent.succeeded",
+    "payment_intent.canceled",
+    "customer.deleted",
+)
+"""Types of events, or how they begin, after which there may be something to book."""
 _STATES = {each.value: each for each in SyncState}
 
 
 def follow(till: Till, kind: str, id: str | None, type: str = "") -> str:
     """What became of it, in words. Raises: `StripeError`, where it must be tried again."""
     look = _forget_customer if type == "customer.deleted" else _LOOKS.get(kind)
-    if look is None or id is None:
-        return "nothing to do"
+    if look is None or id is None or not (type == "" or type.startswith(_HEARD)):
+        return NOTHING_TO_DO
     try:
         return look(till, id)
     except StripeMissing:
@@ -52,7 +64,7 @@ def follow_intent(till: Till, intent: StripeIntent) -> str:
             top_up = top_up_store.top_up(tx, wanted)
         if top_up is not None:
             return _follow_top_up(till, wanted, intent)
-    return _follow_charge_named(till, intent.charge) if intent.charge else "nothing to do"
+    return _follow_charge_named(till, intent.charge) if intent.charge else NOTHING_TO_DO
 
 
 def _follow_invoice_named(till: Till, id: str) -> str:
