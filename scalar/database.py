@@ -12,9 +12,11 @@ from typing import Any, Self
 
 import psycopg
 import structlog
-from psycopg.adapt import AdaptersMap, Buffer, Loader
+from psycopg.abc import AdaptContext, Buffer
+from psycopg.adapt import AdaptersMap, Loader
 from psycopg.pq import Format
 from psycopg.rows import DictRow, dict_row
+from psycopg.types.datetime import TimestamptzLoader
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from scalar.errors import Unavailable
@@ -25,16 +27,17 @@ Transaction = psycopg.Connection[DictRow]
 log = structlog.get_logger(__name__)
 
 
+_LOCAL = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, Format.TEXT) or TimestamptzLoader
+
+
 class _InUtc(Loader):
     """Moments in UTC, whatever zone the server is set to: Python subtracts two of one local zone by their clocks, and
     is off by an hour where those change in between.
     """
 
-    _load = psycopg.adapters.get_loader(psycopg.adapters.types["timestamptz"].oid, Format.TEXT)
-
     def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
         super().__init__(oid, context)
-        self._local = psycopg.adapters.get_loader(oid, Format.TEXT)(oid, context)
+        self._local = _LOCAL(oid, context)
 
     def load(self, data: Buffer) -> datetime:
         moment: datetime = self._local.load(data)
@@ -88,7 +91,7 @@ class Database:
                 "prepare_threshold": None,
                 "application_name": application,
                 "connect_timeout": 5,
-                "context": _Context(),
+                "context": _ADAPTERS,
             },
             connection_class=psycopg.Connection[DictRow],
         )

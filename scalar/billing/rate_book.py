@@ -16,18 +16,24 @@ class RateBook:
         for card in cards:
             self._cards[card.organisation_id].append(card)
         self._completed: dict[tuple[str, str], RateCard] = {}
+        self._held: dict[tuple[str, datetime], RateCard] = {}
 
     def card(self, organisation_id: str, at: datetime) -> RateCard:
         """As `card_in_force`."""
+        if (organisation_id, at) not in self._held:
+            self._held[organisation_id, at] = self._put_together(organisation_id, at)
+        return self._held[organisation_id, at]
+
+    def cards(self, organisation_id: str, window: Window) -> list[RateCard]:
+        """Each that it pays by at some time of the window."""
+        return [self.card(organisation_id, moment) for moment in self._moments(organisation_id, window)]
+
+    def _put_together(self, organisation_id: str, at: datetime) -> RateCard:
         own, default = self._found(organisation_id, at), self._found(None, at)
         key = own.id if own else "", default.id if default else ""
         if key not in self._completed:
             self._completed[key] = completed(own, default)
         return self._completed[key]
-
-    def cards(self, organisation_id: str, window: Window) -> list[RateCard]:
-        """Each that it pays by at some time of the window."""
-        return [self.card(organisation_id, moment) for moment in self._moments(organisation_id, window)]
 
     def _moments(self, organisation_id: str, window: Window) -> list[datetime]:
         """The start of the window, and whenever another card comes into force for the organisation in it."""

@@ -13,7 +13,7 @@ PATIENCE = timedelta(minutes=15)
 
 
 def due_hours(tx: Transaction, *, since: datetime, now: datetime) -> dict[datetime, str]:
-    """Hours since then to rate, oldest first, each with what makes it due.
+    """Hours since then, or built since then, to rate, oldest first, each with what makes it due.
 
     One that was built after it was rated, or never rated; and the first in each month of a run that the platform ended
     and that is not credited there: the rest of that month follows by itself.
@@ -21,7 +21,7 @@ def due_hours(tx: Transaction, *, since: datetime, now: datetime) -> dict[dateti
     rows = tx.execute(
         """select m.hour, 'built ' || extract(epoch from m.built_at) as why
            from metered_hours m left join rated_hours r using (hour)
-           where m.hour >= %(since)s
+           where (m.hour >= %(since)s or m.built_at >= %(since)s)
              and (r.hour is null or (m.built_at, m.last_event_id) is distinct from (r.built_at, r.last_event_id))
              and (exists (select from market_prices p where p.hour = m.hour) or m.hour <= %(patient)s
                   or not exists (select from market_prices))

@@ -105,8 +105,8 @@ class Months:
     def charged(self, hours: Iterable[datetime]) -> list[int]:
         """Micro-dollars of each hour, credits taken off."""
         rows = self.tx.execute("select hour, sum(amount)::bigint as amount from rated_lines group by hour")
-        sums = {row["hour"]: row["amount"] for row in rows}
-        return [sums.get(hour, 0) for hour in hours]
+        sums = {row["hour"].timestamp(): row["amount"] for row in rows}
+        return [sums.get(hour.timestamp(), 0) for hour in hours]
 
     def books(self) -> dict[str, Decimal]:
         """Dollars by account, without whose they are; after all that must hold of the books was seen to hold."""
@@ -125,6 +125,7 @@ class Months:
 def books(tx: Transaction) -> dict[str, Decimal]:
     """What must hold of all books, and what they say. An invoice that is open has left nothing unbilled behind it."""
     tx.execute("set constraints all immediate")
+    tx.execute("set constraints all deferred")
     balances = ledger_store.balances(tx)
     assert sum(balances.values()) == 0
     assert balances == ledger_store.summed(tx)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import requests
 from pydantic import SecretStr
@@ -73,7 +74,7 @@ class Shop:
         return org, job
 
     def use_card(self, org: str, card: str) -> None:
-        self.stripe.use_card(self.customer(org), card, key=f"test:{org}:{card}:{self.sandbox.now}")
+        self.stripe.use_card(self.customer(org), card, key=f"test:{uuid4()}")
 
     def customer(self, org: str) -> str:
         return str(

@@ -47,7 +47,10 @@ def test_a_new_customer_tops_up_runs_exhausts_overruns_is_invoiced_and_pays(tx: 
     wallets.set_terms(tx, acme[0], Terms.PREPAID, limit=None, grace=timedelta(minutes=10), now=NOON)
     # A node for four hours, from noon: $48. It runs the fast job; the flex job's node was not bought.
     a_machine(tx, (a_block(tx, 0, 240, price="12"), 0, 0, 240))
-    with pytest.raises(PaymentRequired, match=r"\$28.80 is missing"), tx.transaction():  # 8 GPUs for the hour that is held at first
+    with (
+        pytest.raises(PaymentRequired, match=r"\$28.80 is missing"),
+        tx.transaction(),
+    ):  # 8 GPUs for the hour that is held at first
         a_job_of(tx, acme, gpus=8, gpu_type="H100")
     wallets.top_up(tx, acme[0], 60 * DOLLAR, "wire/1", NOON)
     fast = months.starts(acme, NOON, gpus=8, new_node=False)
@@ -130,6 +133,34 @@ def test_what_a_node_and_a_block_took_with_them_is_credited_by_itself(tx: Transa
         "cash:stripe": Decimal("57.60"),
         "revenue": Decimal("-132.30"),
         "credits": Decimal("74.70"),
+    }
+
+
+def test_what_was_lost_and_paid_from_the_wallet_pays_for_what_is_used_next(tx: Transaction) -> None:
+    months, acme = Months(tx), a_customer(tx)
+    wallets.set_terms(tx, acme[0], Terms.PREPAID, limit=None, grace=timedelta(minutes=5), now=on(1))
+    wallets.top_up(tx, acme[0], 100 * DOLLAR, "wire/1", on(1))
+    run = months.starts(acme, on(1, 20, 10), gpus=8)
+    told(tx, run, alive(run, started_at=on(1, 20, 10), sequence=120))
+    months.until(on(1, 20, 12))
+    # Two hours of 8 GPUs, $57.60, came out of the wallet.
+    assert months.books()["wallet"] == Decimal("-42.40")
+    fleet.mark_gone(tx, node_of(tx, run), "test", on(1, 20, 12))
+    life.cancel(tx, run.job_id, organisation_id=acme[0], actor="test", now=on(1, 20, 12))
+    months.until(on(1, 20, 13))
+    assert wallets.available(tx, acme[0], on(1, 20, 13)) == 100 * DOLLAR
+    january = months.opens(1, on(2, 3))[acme[0]]
+    assert (january.total, january.due, january.state) == (0, 0, InvoiceState.PAID)
+    # Three hours, $86.40: $57.60 are paid for already, $28.80 come out of the wallet.
+    months.runs(acme, on(2, 20), 3 * 3600, gpus=8, max_runtime_seconds=3 * 3600)
+    february = months.opens(2, on(3, 3))[acme[0]]
+    assert (february.total, february.from_credit, february.due) == (8_640, 8_640, 0)
+    assert wallets.available(tx, acme[0], on(3, 3)) == 13_600_000
+    assert months.books() == {
+        "cash:stripe": Decimal(100),
+        "wallet": Decimal("-13.60"),
+        "revenue": Decimal(-144),
+        "credits": Decimal("57.60"),
     }
 
 

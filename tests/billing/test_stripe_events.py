@@ -1,6 +1,8 @@
 """What Stripe tells, in whatever order, however often and late: the same books."""
 
 import random
+import re
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -15,6 +17,8 @@ from scalar.billing.stripe_settings import StripeSettings
 from scalar.billing.stripe_sync import sync
 from scalar.errors import InvalidRequest
 from tests.billing.stripe_made_up import Shop, an_event
+
+ROOT = Path(__file__).parents[2]
 
 
 def told(shop: Shop, *events: StripeEvent) -> list[str | None]:
@@ -87,7 +91,7 @@ def test_an_event_months_late_finds_what_is_there_now(shop: Shop) -> None:
     (created,) = [
         each
         for each in shop.v1.events.list({"limit": 60, "type": "invoice.paid"}).data
-        if each.data.object["metadata"].get("scalar_invoice") == invoice.id
+        if each.data.object.to_dict()["metadata"].get("scalar_invoice") == invoice.id
     ]
     before = shop.books()
     shop.later(days=100)
@@ -163,9 +167,11 @@ def test_errors_are_ours_and_hold_no_key(shop: Shop) -> None:
     assert not error.value.answered
     assert error.value.__cause__ is None
     assert shop.sandbox.key not in repr(error.value)
-    with Stripe(StripeSettings(_env_file=None).read_key, api_base=shop.sandbox.url) as nobody:
-        with pytest.raises(StripeUnavailable, match="SCALAR_STRIPE_API_KEY_FILE"):
-            nobody.customer("cus_x")
+    with (
+        Stripe(StripeSettings(_env_file=None).read_key, api_base=shop.sandbox.url) as nobody,
+        pytest.raises(StripeUnavailable, match="SCALAR_STRIPE_API_KEY_FILE"),
+    ):
+        nobody.customer("cus_x")
 
 
 @pytest.mark.parametrize("payload", [b"[]", b"\xff", b'{"id": "evt_1"}', b"{"])
@@ -191,3 +197,13 @@ def test_settings_come_from_files(tmp_path, monkeypatch: pytest.MonkeyPatch) -> 
     key.unlink()
     with pytest.raises(InvalidRequest, match="can't be read"):
         settings.read_key()
+
+
+def test_one_module_imports_stripes_library() -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for folder in ("scalar", "scalar_api", "scalar_orchestration")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(r"^\s*(import|from) stripe\b", path.read_text(), re.MULTILINE)
+    ]
+    assert found == ["scalar/billing/stripe.py"]
