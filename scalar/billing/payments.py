@@ -90,7 +90,8 @@ def _steps(charge: Charge) -> Iterator[_Step]:
         _Step(kind="refund", source=each.id, movement=m, refund=each) for each in charge.refunds for m in each.movements
     ]
     later += [_Step(kind="dispute", source=each.id, movement=m) for each in charge.disputes for m in each.movements]
-    yield from sorted(later, key=lambda step: (step.movement.at, step.movement.id))
+    # Stripe's time is whole seconds: what came back within one had gone before.
+    yield from sorted(later, key=lambda step: (step.movement.at, step.movement.cents > 0))
 
 
 def _book(tx: Transaction, payment: Payment, step: _Step, now: datetime) -> None:

@@ -37,7 +37,8 @@ class Shop:
         self.settings = DunningSettings(_env_file=None, **settings)
         self.stripe = self.a_stripe()
         self.till = self.a_till(self.stripe)
-        self._told_until: str | None = None
+        newest = self.v1.events.list({"limit": 1}).data
+        self._told_until: str | None = newest[0].id if newest else None
 
     def close(self) -> None:
         self.stripe.close()
@@ -103,7 +104,7 @@ class Shop:
         return [problem for each in done for problem in each.problems]
 
     def hear(self) -> None:
-        """Every event that Stripe has, as its webhooks would tell them."""
+        """Every event since, as Stripe's webhooks would tell them."""
         query: dict[str, Any] = {"limit": 100}
         if self._told_until is not None:
             query["ending_before"] = self._told_until

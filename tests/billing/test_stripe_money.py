@@ -4,14 +4,25 @@ from dataclasses import replace
 
 import pytest
 
-from scalar.billing import crediting, invoice_checks, invoice_store, invoices, refunds, stripe_statement, top_ups
+from scalar.billing import (
+    crediting,
+    invoice_checks,
+    invoice_store,
+    invoices,
+    payments,
+    refunds,
+    stripe_statement,
+    top_ups,
+)
 from scalar.billing.charging import charge_due
 from scalar.billing.credit_notes import Correction
 from scalar.billing.invoice_model import Invoice, InvoiceState
 from scalar.billing.payment_model import RefundState, TopUpState, parts_of_income, parts_of_outgo
+from scalar.billing.stripe_answers import Charge, Movement, StripeDispute
 from scalar.billing.stripe_lines import items_of
 from scalar.billing.stripe_sync import sync
 from scalar.errors import Conflict, IdempotencyConflict
+from tests.billing.billed import at
 from tests.billing.stripe_made_up import Shop
 
 FEE = 320  # of $100: 2.9% and 30 cents
@@ -367,3 +378,16 @@ def test_only_what_is_due_is_charged(shop: Shop) -> None:
     (problem,) = charge_due(shop.till).problems
     assert "Stripe would take 10000 cents, but 9000 are due" in problem
     assert shop.at_stripe(invoice.id).status == "open"
+
+
+def test_what_comes_back_within_a_second_had_gone_before() -> None:
+    def moved(id: str, cents: int) -> Movement:
+        return Movement(id=id, type="", category="", source=None, cents=cents, fee=0, at=at(1))
+
+    dispute = StripeDispute(
+        id="du_1", status="won", reason="", cents=5, opened_at=at(1), movements=(moved("b", -5), moved("a", 5))
+    )
+    charge = Charge(
+        id="ch_1", cents=9, paid=True, intent=None, at=at(1), movement=moved("c", 9), refunds=(), disputes=(dispute,)
+    )
+    assert [step.movement.cents for step in payments._steps(charge)] == [9, -5, 5]
