@@ -39,7 +39,7 @@ _OF_THE_MARKET = [
     ("GET", "/v1/market/status"),
     ("POST", "/v1/market/stop"),
     ("POST", "/v1/market/resume"),
-    ("POST", "/v1/market/statement/1/accept"),
+    ("POST", "/v1/market/statement/{}/accept"),
 ]
 _OF_OPERATORS = [
     *_OF_THE_MARKET,
