@@ -57,7 +57,7 @@ _OF_THE_MARKET = [
     ("GET", "/v1/market/status"),
     ("POST", "/v1/market/stop"),
     ("POST", "/v1/market/resume"),
-    ("POST", "/v1/market/statement/1/accept"),
+    ("POST", "/v1/market/statement/{}/accept"),
 ]
 _OF_FINANCE = [
     ("GET", "/v1/jobs/{}/margin"),

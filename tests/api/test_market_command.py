@@ -91,7 +91,7 @@ def test_buy_wait_follows_to_the_end(scalar: Run, trading: Trading) -> None:
         thread.join()
     assert filled.returncode == DONE, filled.stderr
     assert "is filled" in filled.stderr
-    assert re.fullmatch(r"paid \$\d+\.\d\d in 1 fill\(s\)\n", filled.stdout)
+    assert re.fullmatch(r"paid \$\d+\.\d\d in \d+ fill\(s\)\n", filled.stdout)
     assert (hopeless.returncode, hopeless.stdout) == (NOT_FILLED, "")
     assert "is cancelled" in hopeless.stderr
 

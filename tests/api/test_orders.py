@@ -290,7 +290,8 @@ def test_what_is_reserved_is_not_sold(trading: Trading) -> None:
     customer = trading.api.customer()
     start = a_minute(timedelta(minutes=30))
     times = {"start": start.isoformat(), "end": (start + timedelta(minutes=20)).isoformat()}
-    reserved = customer.post("/v1/reservations", json={"gpu_type": "H100", "gpus": 10, **times}).raise_for_status()
+    reserved = customer.post("/v1/reservations", json={"gpu_type": "H100", "gpus": 10, **times})
+    assert reserved.status_code == 201, reserved.text
     problem = assert_problem(_sell(trading, nodes=1), 409, "conflict")
     assert "2 H100 GPU(s) of it are reserved from" in problem["detail"]
     customer.delete(f"/v1/reservations/{reserved.json()['id']}").raise_for_status()
