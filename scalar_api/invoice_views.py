@@ -248,6 +248,10 @@ class TaxRateView(BaseModel):
         return TaxRate(**self.model_dump())
 
 
+class TaxRateBody(TaxRateView):
+    """A tax to enter."""
+
+
 class TaxRateList(BaseModel):
     data: list[TaxRateView]
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from node_agent.settings import Settings as AgentSettings
 from scalar.billing.invoice_settings import InvoiceSettings
 from scalar.billing.settings import BillingSettings
+from scalar.billing.stripe_settings import DunningSettings, StripeSettings
 from scalar.market.settings import MarketSettings
 from scalar.planning.settings import PlanSettings
 from scalar.settings import Settings
@@ -103,6 +104,8 @@ def _settings(text: str) -> Iterator[str]:
             BillingSettings,
             InvoiceSettings,
             WebhookSettings,
+            StripeSettings,
+            DunningSettings,
         )
         for name in settings.model_fields
     }

@@ -34,6 +34,8 @@ def test_types_never_change() -> None:
         "idempotency-conflict": 409,
         "illegal-move": 409,
         "spend-refused": 409,
+        "payment-required": 402,
+        "spend-cap-reached": 402,
         "too-large": 413,
         "unavailable": 503,
     }

@@ -10,7 +10,7 @@ from scalar.billing import periods
 from scalar.billing.months import month_named
 from scalar.errors import Conflict, NotFound
 from scalar_api.dependencies import Db, Now, Operator
-from scalar_api.invoice_views import PeriodList, PeriodView, ReasonBody, TaxRateList, TaxRateView
+from scalar_api.invoice_views import PeriodList, PeriodView, ReasonBody, TaxRateBody, TaxRateList, TaxRateView
 from scalar_api.problems import responses
 
 router = APIRouter(prefix="/v1", tags=["billing"])
@@ -51,7 +51,7 @@ def list_tax_rates(_: Operator, database: Db) -> TaxRateList:
 
 
 @router.post("/tax-rates", status_code=201, responses=responses(Conflict))
-def enter_tax_rate(body: TaxRateView, caller: Operator, database: Db, now: Now) -> TaxRateView:
+def enter_tax_rate(body: TaxRateBody, caller: Operator, database: Db, now: Now) -> TaxRateView:
     """A tax from a day on, until the next of the same place. Invoices that are open keep theirs."""
     with database.transaction() as tx:
         if not sources.insert_tax_rate(tx, body.rate(), actor=caller.actor, now=now):

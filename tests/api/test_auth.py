@@ -19,7 +19,7 @@ _OF_A_JOB = [
     ("POST", "/v1/jobs/{}/cancel"),
     ("POST", "/v1/jobs/{}/requeue"),
 ]
-_OF_CUSTOMERS = [("POST", "/v1/jobs"), ("POST", "/v1/webhook-endpoints")]
+_OF_CUSTOMERS = [("POST", "/v1/jobs"), ("POST", "/v1/webhook-endpoints"), ("POST", "/v1/top-ups")]
 _OF_CAPACITY = [
     ("GET", "/v1/capacity"),
     ("GET", "/v1/reservations"),
@@ -43,6 +43,8 @@ _OF_MONEY = [
     ("GET", "/v1/usage"),
     ("GET", "/v1/invoices"),
     ("GET", "/v1/invoices/{}"),
+    ("GET", "/v1/invoices/{}/payments"),
+    ("GET", "/v1/payments"),
 ]
 _OF_PEOPLE = [("GET", "/v1/jobs"), ("GET", "/v1/nodes"), *_OF_A_JOB, *_OF_CAPACITY, *_OF_WEBHOOKS, *_OF_MONEY]
 _OF_THE_MARKET = [
@@ -72,9 +74,12 @@ _OF_FINANCE = [
     ("POST", "/v1/invoices/{}/void"),
     ("POST", "/v1/invoices/{}/uncollectible"),
     ("POST", "/v1/invoices/{}/credit-notes"),
+    ("POST", "/v1/invoices/{}/refunds"),
+    ("POST", "/v1/invoices/{}/collect"),
+    ("PUT", "/v1/organisations/{}/card"),
     ("GET", "/v1/periods"),
-    ("POST", "/v1/periods/2026-10/close"),
-    ("POST", "/v1/periods/2026-10/reopen"),
+    ("POST", "/v1/periods/{}/close"),
+    ("POST", "/v1/periods/{}/reopen"),
     ("GET", "/v1/tax-rates"),
     ("POST", "/v1/tax-rates"),
 ]
@@ -92,7 +97,10 @@ _OF_NODES = [
     ("POST", "/v1/node/reports"),
     ("POST", "/v1/node/logs"),
 ]
-_ALL = _OF_CUSTOMERS + _OF_PEOPLE + _OF_OPERATORS + _OF_NODES
+_OF_NODES_AND_OPERATORS = [("POST", "/v1/usage-events")]
+_ALL = _OF_CUSTOMERS + _OF_PEOPLE + _OF_OPERATORS + _OF_NODES + _OF_NODES_AND_OPERATORS
+_OPEN = {("POST", "/v1/nodes/join"), ("POST", "/v1/stripe/webhook")}
+"""A join token, and Stripe's signature, are what they ask for."""
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +149,7 @@ def test_a_join_token_is_no_key(shared_api: Api) -> None:
     assert_problem(shared_api.client(token).get("/v1/jobs"), 401, "not-authenticated")
 
 
-@pytest.mark.parametrize(("method", "path"), _OF_OPERATORS + _OF_NODES)
+@pytest.mark.parametrize(("method", "path"), _OF_OPERATORS + _OF_NODES + _OF_NODES_AND_OPERATORS)
 def test_a_customer_can_not_run_the_fleet(shared_api: Api, method: str, path: str) -> None:
     assert_problem(shared_api.customer().request(method, path.format("node_x"), json={}), 403, "forbidden")
 
@@ -203,4 +211,4 @@ def test_every_route_is_in_one_of_these_lists(shared_api: Api) -> None:
         if path.startswith("/v1")
     }
     known = {(method, path.split("?")[0]) for method, path in _ALL}
-    assert there == known | {("POST", "/v1/nodes/join")}
+    assert there == known | _OPEN

@@ -29,6 +29,9 @@ def test_every_sensor_and_schedule_runs_from_the_first_start_on(loaded):
             "invoices_to_open",
             "cost_hours",
             "webhook_deliveries",
+            "stripe_sync",
+            "stripe_events",
+            "dunning",
         ),
         dg.DefaultSensorStatus.RUNNING,
     )
