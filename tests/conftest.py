@@ -32,8 +32,9 @@ structlog.configure(
 _ON_THE_MACHINE = ("platform", "node_agent")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `pytest -n 2 --dist loadgroup`: the long group first."""
+    """For `pytest -n 2 --dist loadgroup`: the long group first. Before xdist looks for the groups."""
     here = Path(__file__).parent
     for item in items:
         if item.path.relative_to(here).parts[0] in _ON_THE_MACHINE:
