@@ -48,8 +48,8 @@ BROKEN = [
 ]
 NAMES = ["dropped", "dropped unread", "cut", "hangs", "500", "502", "503", "408"]
 broken = pytest.mark.parametrize("failure", BROKEN, ids=NAMES)
-# Long enough for a machine that has much else to do.
-QUICK = {"timeout": 0.75}
+
+QUICK = {"timeout": 0.5}
 
 
 def an_order_of(market: SfCompute, **changes: Any) -> Any:
