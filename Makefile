@@ -21,8 +21,8 @@ help: ## Show this help
 run: .venv/.run ## Start the whole platform here and run a sample job; Ctrl-C stops it (ONCE=1: exit after the sample)
 	@$(RUN)/scalar up --data $(DATA) $(if $(filter-out 0,$(ONCE)),--once)
 
-test: .venv/.dev ## Run every test, two at a time (SCALAR_REQUIRE_DOCKER=1: a skipped Docker test fails; TESTS=tests/jobs: only those)
-	@$(RUN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
+test: .venv/.dev ## Run every test (SCALAR_REQUIRE_DOCKER=1: a skipped Docker test fails; TESTS=tests/jobs: only those)
+	@$(RUN)/python -m pytest $(TESTS)
 
 check: .venv/.dev ## Format, lint, types, import rules, Dagster's definitions, the docs' examples
 	@RUN=$(RUN) UV=$(UV) bash scripts/check.sh

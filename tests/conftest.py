@@ -28,19 +28,6 @@ structlog.configure(
 )
 
 
-# What starts the whole platform or talks to the machine's one Docker engine runs one after the other, beside the rest.
-_ON_THE_MACHINE = ("platform", "node_agent")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `pytest -n 2 --dist loadgroup`: the long group first."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.relative_to(here).parts[0] in _ON_THE_MACHINE:
-            item.add_marker(pytest.mark.xdist_group("machine"))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a server's `postgres` database: `SCALAR_TEST_DATABASE_URL`, or an embedded server of our own."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +19,8 @@ from scalar.jobs import life, store, tasks
 from scalar.jobs.model import Job, JobRun, JobSpec, JobState, Requirements, RunState, Task, TaskState, Tier
 from scalar.jobs.reports import apply_report
 from scalar.market import joining
+from scalar.market import store as market
+from scalar.market.model import Fill, Order, OrderRequest, OrderState, Rectangle, Side
 from scalar.protocol import (
     Gpu,
     NodeFacts,
@@ -210,3 +213,29 @@ def ended(
 def told(tx: Transaction, run: JobRun, report: TaskReport, *, now: datetime | None = None) -> ReportOutcome:
     """The report, from the node that the task was placed on."""
     return apply_report(tx, node_of(tx, run, report.rank), report, now or report.at)
+
+
+def a_block(
+    tx: Transaction, *, start: datetime, hours: float = 2, nodes: int = 1, price: str = "12", sku: str = "isku_sea3h100"
+) -> tuple[str, Order]:
+    """A purchase that has filled, in our books alone: (the block's id, its order)."""
+    window = Rectangle(start=start, end=start + timedelta(hours=hours), nodes=nodes)
+    request = OrderRequest(side=Side.BUY, sku=sku, window=window, limit_price=Decimal(price), purpose="a test")
+    order = market.insert_order(
+        tx,
+        request,
+        state=OrderState.INTENDED,
+        requested_by="test",
+        plan_id=None,
+        idempotency_key=None,
+        message=None,
+        now=start,
+    )
+    assert order is not None
+    market.move_order(tx, order.id, OrderState.PENDING, start, market_id=f"ordr_{order.id}")
+    fill = Fill(contract=None, filled_at=start, price=Decimal(price), parts=(window,))
+    market.insert_fill(tx, order.id, 0, fill)
+    market.add_amount(tx, order.id, fill.amount)
+    block_id = market.insert_block(tx, order.id, 0, 0, sku, window, Decimal(price))
+    market.move_order(tx, order.id, OrderState.FILLED, start)
+    return block_id, order

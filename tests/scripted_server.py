@@ -113,6 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.answer = self.server_state.next()
         if self.answer.fault is Fault.DROPPED_UNREAD:
+            # Once it was sent: a reset before that would be a connection that never was.
+            self.connection.recv(1, socket.MSG_PEEK)
             self.server_state.dropped_unread += 1
             self._reset()
             return

@@ -82,7 +82,13 @@ class AgentMachines:
     """Folders under `folder`, one for each instance: the agent's state and its log, kept between boots."""
 
     def __init__(
-        self, folder: Path, *, runtime: str = "auto", cpus: float | None = None, memory_gib: float | None = None
+        self,
+        folder: Path,
+        *,
+        runtime: str = "auto",
+        cpus: float | None = None,
+        memory_gib: float | None = None,
+        api_url: str | None = None,
     ) -> None:
         self._folder = folder
         self._shared = {"SCALAR_AGENT_ON_EXIT": "stop", "SCALAR_AGENT_RUNTIME": runtime}
@@ -90,6 +96,8 @@ class AgentMachines:
             self._shared["SCALAR_AGENT_CPUS"] = str(cpus)
         if memory_gib is not None:
             self._shared["SCALAR_AGENT_MEMORY_GIB"] = str(memory_gib)
+        if api_url is not None:
+            self._shared["SCALAR_AGENT_API_URL"] = api_url
         self._running: dict[str, _Unit] = {}
 
     def boot(self, machine: Machine) -> None:

@@ -53,6 +53,7 @@ class Options:
     machine_runtime: Literal["auto", "docker", "process"] = "auto"
     machine_cpus: float | None = None
     machine_memory_gib: float | None = None
+    machine_api: str | None = None
     rules: Path | None = None
     rule: tuple[str, ...] = ()
 
@@ -121,6 +122,10 @@ def _add_machines(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--machine-memory-gib", type=float, metavar="N", help="memory a machine declares (default: all)"
     )
+    parser.add_argument(
+        "--machine-api", metavar="URL",
+        help="where agents find the platform, if it has moved since their user data was written",
+    )  # fmt: skip
 
 
 def _loopback(text: str) -> str:

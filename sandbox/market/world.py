@@ -259,6 +259,7 @@ class World:
             runtime=self.options.machine_runtime,
             cpus=self.options.machine_cpus,
             memory_gib=self.options.machine_memory_gib,
+            api_url=self.options.machine_api,
         )
 
     def _people(self, options: Options) -> None:

@@ -28,7 +28,7 @@ from scalar.capacity.holds import FOREVER, Promises
 from scalar.capacity.model import Decision, FreeNode, Hold, Obstacle, Placement, Refusal, Share
 from scalar.jobs.model import Job, Requirements
 
-_SHORTEST_USEFUL = timedelta(minutes=5)
+SHORTEST_USEFUL = timedelta(minutes=5)
 """What a node must have left for a job that names no longest runtime."""
 
 
@@ -150,7 +150,7 @@ def _lasts(job: Job, node: FreeNode, now: datetime) -> bool:
     if node.available_until is None:
         return True
     longest = job.spec.max_runtime_seconds
-    needed = timedelta(seconds=longest) if longest else _SHORTEST_USEFUL
+    needed = timedelta(seconds=longest) if longest else SHORTEST_USEFUL
     return now + needed <= node.available_until
 
 

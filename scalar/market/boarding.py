@@ -167,14 +167,15 @@ def _see(desk: Desk, instance: Instance, seen: MarketInstance | None, done: Boar
             seen = desk.market.instance(instance.market_id)
         except MarketNotFound:
             gone = True
-    with desk.transact() as tx:
-        if seen is not None and seen.status is InstanceStatus.RUNNING:
+    if seen is not None and seen.status is InstanceStatus.RUNNING and instance.running_at is None:
+        with desk.transact() as tx:
             instances.runs(tx, instance.id, desk.clock())
-        elif gone or (seen is not None and seen.status.ended):
-            over = instance.until <= desk.clock()
-            status = seen.status.value if seen else "unknown"
+    elif gone or (seen is not None and seen.status.ended):
+        over = instance.until <= desk.clock()
+        status = seen.status.value if seen else "unknown"
+        with desk.transact() as tx:
             machines.off(tx, instance.id, "its time was up" if over else f"the market says: {status}", desk.clock())
-            done.ended += 1
+        done.ended += 1
 
 
 def _end(desk: Desk, instance_id: str, done: Boarded) -> None:
@@ -206,11 +207,10 @@ def _terminate(desk: Desk, market_id: str) -> None:
 
 def _end_unwanted(desk: Desk, there: Mapping[str, MarketInstance], done: Boarded) -> None:
     """Machines of ours that can't join any more: of one that has ended, or of an ask that another has followed."""
-    for each in there.values():
-        if each.status.ended or TAG not in each.tags:
-            continue
-        with desk.transact() as tx:
-            ours = instances.instance(tx, each.tags[TAG])
+    tagged = [each for each in there.values() if not each.status.ended and TAG in each.tags]
+    with desk.transact() as tx:
+        known = [(each, instances.instance(tx, each.tags[TAG])) for each in tagged]
+    for each, ours in known:
         if ours is not None and (ours.state is InstanceState.ENDED or not _is_of(each, ours)):
             try:
                 _terminate(desk, each.id)

@@ -29,11 +29,6 @@ _FARTHEST = timedelta(days=3 * 365)
 _LEVELS = 10
 
 
-def collect_hour(desk: Desk, hour: datetime) -> list[HourPrices]:
-    """As `collect`, of one hour."""
-    return collect(desk, hour, hour + HOUR)
-
-
 def collect(desk: Desk, start: datetime, end: datetime) -> list[HourPrices]:
     """The hours from `start` until before `end`, of every kind of machine, kept: one paging through the trades.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from scalar.capacity.scheduling import SHORTEST_USEFUL
 from scalar.database import Transaction
 from scalar.market import instances, machines, reconciliations, seats, statement, store
 from scalar.market.answers import Balances, MarketOrder, Pool
@@ -29,7 +30,6 @@ from scalar.market.reconciling import (
     compare_nodes,
     compare_orders,
 )
-from scalar.market.seating import SHORTEST_USEFUL
 from scalar.market.trading import trade
 
 _ROUNDS = 3

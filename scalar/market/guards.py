@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 
-from scalar.market.model import OrderRequest, Side
+from scalar.market.model import OrderRequest, Side, usd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def judge(
     if request.worst_case > caps.approval_above:
         return Verdict(
             answer=Answer.NEEDS_APPROVAL,
-            reason=f"It may cost {_usd(request.worst_case)}; above {_usd(caps.approval_above)} an operator approves.",
+            reason=f"It may cost {usd(request.worst_case)}; above {usd(caps.approval_above)} an operator approves.",
         )
     return _ALLOWED
 
@@ -100,8 +100,8 @@ def _judge_sale(request: OrderRequest, caps: Caps, usual_price: Decimal | None) 
     if floor is not None and request.limit_price < floor:
         return Verdict(
             answer=Answer.NEEDS_APPROVAL,
-            reason=f"It may be sold for {_usd(request.limit_price)} per node-hour, less than"
-            f" {caps.lowest_sale_ratio:.0%} of the usual {_usd(usual_price or Decimal(0))}.",
+            reason=f"It may be sold for {usd(request.limit_price)} per node-hour, less than"
+            f" {caps.lowest_sale_ratio:.0%} of the usual {usd(usual_price or Decimal(0))}.",
         )
     return _ALLOWED
 
@@ -120,11 +120,11 @@ def _stopped(controls: Controls, disagreement: str | None) -> str | None:
 def _too_dear(request: OrderRequest, caps: Caps, usual_price: Decimal | None) -> str | None:
     price = request.limit_price
     if price > caps.highest_price:
-        return f"A limit of {_usd(price)} per node-hour is above the platform's own, {_usd(caps.highest_price)}."
+        return f"A limit of {usd(price)} per node-hour is above the platform's own, {usd(caps.highest_price)}."
     if usual_price is not None and price > usual_price * caps.highest_price_ratio:
         return (
-            f"A limit of {_usd(price)} per node-hour is more than {caps.highest_price_ratio} times the usual"
-            f" {_usd(usual_price)} (the median of the last week's hours)."
+            f"A limit of {usd(price)} per node-hour is more than {caps.highest_price_ratio} times the usual"
+            f" {usd(usual_price)} (the median of the last week's hours)."
         )
     return None
 
@@ -137,10 +137,6 @@ def _over_a_cap(worst_case: Decimal, caps: Caps, spent: Spent) -> str | None:
         ("in all", spent.ever, caps.in_all),
     ):
         if before + worst_case > cap:
-            already = f" on top of {_usd(before)}" if before else ""
-            return f"It may cost {_usd(worst_case)}{already}: the cap {name} is {_usd(cap)}."
+            already = f" on top of {usd(before)}" if before else ""
+            return f"It may cost {usd(worst_case)}{already}: the cap {name} is {usd(cap)}."
     return None
-
-
-def _usd(amount: Decimal) -> str:
-    return f"${amount:,.2f}"

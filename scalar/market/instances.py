@@ -45,11 +45,6 @@ def busy_instances(tx: Transaction) -> set[str]:
     return {row["id"] for row in rows}
 
 
-def instance_of_node(tx: Transaction, node_id: str) -> Instance | None:
-    row = tx.execute(f"select {_INSTANCE} from instances where node_id = %s", [node_id]).fetchone()
-    return _instance(row) if row else None
-
-
 def lease_wanted(tx: Transaction, now: datetime, *, limit: int) -> list[Instance]:
     """Machines to ask for, leased to the caller."""
     rows = tx.execute(

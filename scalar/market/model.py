@@ -241,3 +241,8 @@ def minute_of(moment: datetime, *, up: bool = False) -> datetime:
 def on_tick(price: Decimal) -> Decimal:
     """The highest price of the market's that is not above this one."""
     return price // TICK * TICK
+
+
+def usd(dollars: Decimal) -> str:
+    """For people: `$1,234.50`."""
+    return f"{'-' if dollars < 0 else ''}${abs(dollars):,.2f}"

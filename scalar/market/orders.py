@@ -12,6 +12,7 @@ from decimal import Decimal
 from scalar.accounts import trail
 from scalar.accounts.store import audit
 from scalar.capacity import fleet
+from scalar.capacity.scheduling import SHORTEST_USEFUL
 from scalar.database import Channel, Lock, Transaction, lock, notify
 from scalar.errors import Conflict, InvalidRequest, NotFound, SpendRefused
 from scalar.market import reconciliations, seats, store
@@ -19,7 +20,6 @@ from scalar.market.answers import MarketFill, MarketOrder, OrderStatus
 from scalar.market.errors import MarketAnswerMalformed
 from scalar.market.guards import Answer, Caps, Spent, judge, stopped
 from scalar.market.model import MINUTE, Fill, Order, OrderRequest, OrderState, Side, minute_of
-from scalar.market.seating import SHORTEST_USEFUL
 from scalar.market.settling import fills_that_count, most_at_once, new_fills, same_schedule
 
 GOOD_FOR = timedelta(minutes=10)

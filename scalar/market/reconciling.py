@@ -15,7 +15,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from itertools import pairwise
 
-from scalar.market.model import Instance, InstanceState, Order, Rectangle, Side
+from scalar.market.model import Instance, InstanceState, Order, Rectangle, Side, usd
 
 
 class Kind(StrEnum):
@@ -208,7 +208,7 @@ def _statement(statement: list[Charge], balance_cents: int) -> list[Finding]:
                 Finding(
                     kind=Kind.STATEMENT_BROKEN,
                     what=f"The market's statement does not add up at {after.at:%Y-%m-%d %H:%M:%S} UTC:"
-                    f" {_usd(before.balance_cents)} and {_usd(after.cents)} are not {_usd(after.balance_cents)}.",
+                    f" {_cents(before.balance_cents)} and {_cents(after.cents)} are not {_cents(after.balance_cents)}.",
                     do="Read the statement again; if it stays so, ask the market's support.",
                 )
             ]
@@ -217,7 +217,7 @@ def _statement(statement: list[Charge], balance_cents: int) -> list[Finding]:
         return [
             Finding(
                 kind=Kind.STATEMENT_BROKEN,
-                what=f"The market's balance is {_usd(balance_cents)}, its statement ends with {_usd(last)}.",
+                what=f"The market's balance is {_cents(balance_cents)}, its statement ends with {_cents(last)}.",
                 do="Read both again; if it stays so, ask the market's support.",
             )
         ]
@@ -228,7 +228,7 @@ def _strange(line: StrangeCharge) -> Finding:
     of = f"order {line.market_order_id}, which is none of ours" if line.market_order_id else "no order"
     return Finding(
         kind=Kind.UNKNOWN_CHARGE,
-        what=f"The market's statement has {_usd(line.cents)} ({line.kind}) of {of}, at {line.at:%Y-%m-%d %H:%M} UTC.",
+        what=f"The market's statement has {_cents(line.cents)} ({line.kind}) of {of}, at {line.at:%Y-%m-%d %H:%M} UTC.",
         do=f"Find out whose it is. If it is right: `scalar market accept {line.number} WHY`.",
     )
 
@@ -244,8 +244,8 @@ def _charged(order: Order, charged: Charged, fee: Decimal | None) -> Finding | N
     verb = "credited" if order.request.side is Side.SELL else "charged"
     return Finding(
         kind=Kind.MONEY_DIFFERS,
-        what=f"For {order.id} ({order.market_id}) the market {verb} {_usd(abs(charged.cents))}; by its fills it is"
-        f" {_usd(int(abs(exact).quantize(Decimal(1), ROUND_HALF_UP)))}.",
+        what=f"For {order.id} ({order.market_id}) the market {verb} {_cents(abs(charged.cents))}; by its fills it is"
+        f" {_cents(int(abs(exact).quantize(Decimal(1), ROUND_HALF_UP)))}.",
         do="Compare the order's fills with the statement: `scalar market orders " + order.id + "`.",
     )
 
@@ -254,5 +254,5 @@ def _at(parts: Iterable[Rectangle], moment: datetime) -> int:
     return sum(part.nodes for part in parts if part.start <= moment < part.end)
 
 
-def _usd(cents: int) -> str:
-    return f"{'-' if cents < 0 else ''}${abs(cents) / 100:,.2f}"
+def _cents(cents: int) -> str:
+    return usd(Decimal(cents) / 100)

@@ -5,7 +5,7 @@
 1. A machine whose seat ends goes on with the seat of its kind that can be had just then and lasts longest: a longer
    block for the same machine costs no reboot, and its jobs run on. Machines that work choose before idle ones.
 2. A seat that is to be had now, or within the time that a machine takes to boot, and that nobody sits on gets a new
-   machine, unless too little of it is left to be of use.
+   machine, unless so little of it is left that no job would get it; nor does so little keep another from the rest.
 3. A seat that an open sale counts on as standing empty stays empty for that time: nobody moves on to it.
 """
 
@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from scalar.capacity.scheduling import SHORTEST_USEFUL
 from scalar.market.model import Block, Rectangle, Seat
 
 BOOT_LEAD = timedelta(minutes=2)
 """A machine is asked for so long before its seat begins."""
-SHORTEST_USEFUL = timedelta(minutes=5)
-"""Less of a seat than this is not worth a machine: nor does it keep another from moving on to the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)

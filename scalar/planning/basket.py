@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from scalar.market.model import Rectangle, Side
+from scalar.capacity.scheduling import SHORTEST_USEFUL
+from scalar.market.model import Rectangle, Side, usd
 from scalar.planning.model import Action, ActionKind, Kind, Policy, Situation, WaitingJob
-from scalar.planning.packing import SHORTEST_USEFUL, Room, empty_room, fitting, put, suits
-from scalar.planning.prices import Quotes, acceptable, below, bid, soon, usd
+from scalar.planning.packing import Room, empty_room, fitting, put, suits
+from scalar.planning.prices import Quotes, acceptable, below, bid, soon
 
 _SHOWN = 5
 _LONG = 24

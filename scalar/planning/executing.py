@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from scalar.capacity.scheduling import SHORTEST_USEFUL
 from scalar.database import Lock, Transaction, lock
 from scalar.errors import Conflict, ScalarError
 from scalar.market import orders
@@ -11,7 +12,6 @@ from scalar.market.model import OrderRequest, OrderState, Side, minute_of
 from scalar.market.orders import By
 from scalar.planning import store
 from scalar.planning.model import Action, ActionKind, PlanState, Policy
-from scalar.planning.packing import SHORTEST_USEFUL
 from scalar.planning.planning import situation_within
 from scalar.planning.store import StoredAction, StoredPlan
 from scalar.planning.wants import wanted

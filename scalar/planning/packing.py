@@ -5,12 +5,10 @@ Best fit by GPUs, each node of a gang in a room of its own, and nothing where th
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from scalar.capacity.scheduling import SHORTEST_USEFUL
 from scalar.planning.model import Kind, WaitingJob
-
-SHORTEST_USEFUL = timedelta(minutes=5)
-"""What a room must have left for a job that names no longest runtime."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,16 +85,12 @@ def situation_within(tx: Transaction, now: datetime) -> Situation:
 
 def kinds(tx: Transaction, now: datetime) -> tuple[Kind, ...]:
     sizes = store.sizes(tx)
-    unseen = (None, None)
-    return tuple(
-        Kind(
-            sku=sku,
-            usual_price=market.usual_price(tx, sku.id, now - _WEEK),
-            cpus=sizes.get(sku.id, unseen)[0],
-            memory_bytes=sizes.get(sku.id, unseen)[1],
-        )
-        for sku in market.skus(tx)
-    )
+    found = []
+    for sku in market.skus(tx):
+        cpus, memory = sizes.get(sku.id, (None, None))
+        usual = market.usual_price(tx, sku.id, now - _WEEK)
+        found.append(Kind(sku=sku, usual_price=usual, cpus=cpus, memory_bytes=memory))
+    return tuple(found)
 
 
 def decide_again(stored: store.StoredPlan) -> Plan:

@@ -61,7 +61,3 @@ def bid(quoted: Decimal, most: Decimal | None, policy: Policy) -> Decimal:
     """A little above the quote, so that it still fills when the book has moved; never above what may be paid."""
     raised = quoted * policy.bid_up
     return on_tick(raised if most is None else min(raised, most))
-
-
-def usd(price: Decimal) -> str:
-    return f"${price:,.2f}"

@@ -18,11 +18,11 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
 
-from scalar.market.model import Rectangle, Side, on_tick
+from scalar.market.model import Rectangle, Side, on_tick, usd
 from scalar.planning.basket import Basket, length_for, too_long
 from scalar.planning.model import Action, ActionKind, Kind, Plan, Policy, Question, Situation
 from scalar.planning.packing import suits
-from scalar.planning.prices import Quotes, acceptable, bid, ladder, soon, usd
+from scalar.planning.prices import Quotes, acceptable, bid, ladder, soon
 from scalar.planning.wants import Ending, Spare, Wants, wanted
 
 NAME = "reactive"

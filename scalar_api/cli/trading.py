@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
@@ -29,8 +30,11 @@ Key = Annotated[str | None, typer.Option(help="The same key twice is one order."
 
 
 def register(app: typer.Typer) -> None:
-    for command in (quote, buy, sell):
-        app.command()(command)
+    app.command()(quote)
+    example = "`scalar market buy --gpu-type H100 --nodes 2 --for 4h --wait`"
+    app.command("buy")(_placing("buy", f"Buy nodes for a while. Example: {example}."))
+    selling = "Sell what is owned and idle. The nodes that it takes do no work until it is decided."
+    app.command("sell")(_placing("sell", selling))
 
 
 def quote(
@@ -48,46 +52,30 @@ def quote(
     view.as_json(answer) if json else view.facts(_quote_facts(answer))
 
 
-def buy(
-    sku: SkuName = None,
-    gpu_type: GpuType = None,
-    nodes: Nodes = 1,
-    start: Start = None,
-    duration: For = "1h",
-    limit_price: LimitPrice = None,
-    standing: Standing = False,
-    partial: Partial = False,
-    purpose: Purpose = None,
-    idempotency_key: Key = None,
-    yes: Yes = False,
-    wait: Wait = False,
-    json: Json = False,
-) -> None:
-    """Buy nodes for a while. Example: `scalar market buy --gpu-type H100 --nodes 2 --for 4h --wait`."""
-    asked = _asked("buy", sku, gpu_type, nodes, start, duration)
-    body = {"allow_standing": standing, "allow_partial": partial, **({"purpose": purpose} if purpose else {})}
-    _order(asked, limit_price, body, key=idempotency_key, yes=yes, wait=wait, json=json)
+def _placing(side: str, about: str) -> Callable[..., None]:
+    """The command that places an order of this side; `about` is its help."""
 
+    def place(
+        sku: SkuName = None,
+        gpu_type: GpuType = None,
+        nodes: Nodes = 1,
+        start: Start = None,
+        duration: For = "1h",
+        limit_price: LimitPrice = None,
+        standing: Standing = False,
+        partial: Partial = False,
+        purpose: Purpose = None,
+        idempotency_key: Key = None,
+        yes: Yes = False,
+        wait: Wait = False,
+        json: Json = False,
+    ) -> None:
+        asked = _asked(side, sku, gpu_type, nodes, start, duration)
+        body = {"allow_standing": standing, "allow_partial": partial, **({"purpose": purpose} if purpose else {})}
+        _order(asked, limit_price, body, key=idempotency_key, yes=yes, wait=wait, json=json)
 
-def sell(
-    sku: SkuName = None,
-    gpu_type: GpuType = None,
-    nodes: Nodes = 1,
-    start: Start = None,
-    duration: For = "1h",
-    limit_price: LimitPrice = None,
-    standing: Standing = False,
-    partial: Partial = False,
-    purpose: Purpose = None,
-    idempotency_key: Key = None,
-    yes: Yes = False,
-    wait: Wait = False,
-    json: Json = False,
-) -> None:
-    """Sell what is owned and idle. The nodes that it takes do no work until it is decided."""
-    asked = _asked("sell", sku, gpu_type, nodes, start, duration)
-    body = {"allow_standing": standing, "allow_partial": partial, **({"purpose": purpose} if purpose else {})}
-    _order(asked, limit_price, body, key=idempotency_key, yes=yes, wait=wait, json=json)
+    place.__doc__ = about
+    return place
 
 
 def one_of(sku: str | None, gpu_type: str | None) -> None:

@@ -224,7 +224,8 @@ class Platform:
         argv = [sys.executable, "-m", "sandbox.market", "--data", str(folder), "--port", str(self._market_port)]
         return Service(
             name="market",
-            argv=[*argv, "--machine-runtime", self.options.runtime],
+            # The port of the API may be another than when a machine was bought.
+            argv=[*argv, "--machine-runtime", self.options.runtime, "--machine-api", self.api_url],
             env={**_inherited(), **(self.options.extra_env or {})},
             ready=lambda: _ok(f"{self.market_url}/sandbox/clock"),
             stop_within=30,

@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from tests.api.conftest import Api
-from tests.api.trading import H100, Trading, a_block, a_minute
+from tests.api.trading import H100, Trading, a_minute
+from tests.made_up import a_block
 
 _HOUR = timedelta(hours=1)
 

@@ -14,7 +14,8 @@ from scalar.market.model import Sku
 from scalar.market.reconciling import Finding, Kind
 from tests.api.calls import assert_problem
 from tests.api.conftest import Api
-from tests.api.trading import H100, Trading, a_block, a_minute, an_order
+from tests.api.trading import H100, Trading, a_minute, an_order
+from tests.made_up import a_block
 
 
 def _quote(trading: Trading, **query: Any) -> httpx.Response:

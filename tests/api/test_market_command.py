@@ -17,7 +17,8 @@ from scalar.market import reconciliations, store
 from scalar.market.model import Sku
 from scalar.market.reconciling import Finding, Kind
 from tests.api.conftest import Api
-from tests.api.trading import H100, Trading, a_block, a_minute
+from tests.api.trading import H100, Trading, a_minute
+from tests.made_up import a_block
 
 SCALAR = Path(sys.executable).parent / "scalar"
 DONE, NOT_FILLED, USAGE, REFUSED = 0, 1, 2, 3

@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from scalar.database import Transaction
-from scalar.market import instances, machines, store
+from scalar.market import instances, machines
 from scalar.market.desk import Desk
-from scalar.market.model import Fill, Order, OrderRequest, OrderState, Rectangle, Side
 from scalar.market.trading import trade
 from tests.api.calls import NodeAgent
 from tests.made_up import facts
@@ -76,32 +73,6 @@ def an_order(**changes: Any) -> dict[str, Any]:
     """Two hours of one H100 machine; what is None is left out."""
     body = {"side": "buy", "sku": H100, "nodes": 1, "duration_minutes": 120, **changes}
     return {name: value for name, value in body.items() if value is not None}
-
-
-def a_block(
-    tx: Transaction, *, start: datetime, hours: float = 2, nodes: int = 1, price: str = "12", sku: str = H100
-) -> tuple[str, Order]:
-    """A purchase that has filled, in our books alone: (the block's id, its order)."""
-    window = Rectangle(start=start, end=start + timedelta(hours=hours), nodes=nodes)
-    request = OrderRequest(side=Side.BUY, sku=sku, window=window, limit_price=Decimal(price), purpose="a test")
-    order = store.insert_order(
-        tx,
-        request,
-        state=OrderState.INTENDED,
-        requested_by="test",
-        plan_id=None,
-        idempotency_key=None,
-        message=None,
-        now=start,
-    )
-    assert order is not None
-    store.move_order(tx, order.id, OrderState.PENDING, start, market_id=f"ordr_{order.id}")
-    fill = Fill(contract=None, filled_at=start, price=Decimal(price), parts=(window,))
-    store.insert_fill(tx, order.id, 0, fill)
-    store.add_amount(tx, order.id, fill.amount)
-    block_id = store.insert_block(tx, order.id, 0, 0, sku, window, Decimal(price))
-    store.move_order(tx, order.id, OrderState.FILLED, start)
-    return block_id, order
 
 
 def a_minute(offset: timedelta = timedelta(0)) -> datetime:

@@ -20,9 +20,9 @@ from scalar.errors import Conflict, Forbidden, IdempotencyConflict, InvalidReque
 from scalar.jobs import store as jobs
 from scalar.jobs.model import JobState
 from scalar.market import store as market
-from scalar.market.model import Fill, OrderRequest, OrderState, Rectangle, Side, Sku
+from scalar.market.model import Sku
 from tests.capacity.outlooks import at
-from tests.made_up import NOON, a_customer, a_job_of, a_key, a_node, ended, launch, told
+from tests.made_up import NOON, a_block, a_customer, a_job_of, a_key, a_node, ended, launch, told
 
 _PRICE = Decimal(6)
 _HOUR = 3600
@@ -50,21 +50,8 @@ def _reserve(
 def _bought(tx: Transaction, nodes: int, start: float, end: float) -> str:
     """A block of nodes of eight GPUs, as a fill leaves one; its id."""
     market.upsert_skus(tx, [Sku(id="sku_1", alias="h100v", gpu_type="H100", gpus_per_node=8)], NOON)
-    window = Rectangle(start=at(start), end=at(end), nodes=nodes)
-    request = OrderRequest(side=Side.BUY, sku="sku_1", window=window, limit_price=_PRICE, purpose="test")
-    order = market.insert_order(
-        tx,
-        request,
-        state=OrderState.INTENDED,
-        requested_by="test",
-        plan_id=None,
-        idempotency_key=None,
-        message=None,
-        now=NOON,
-    )
-    assert order is not None
-    market.insert_fill(tx, order.id, 0, Fill(contract=None, filled_at=NOON, price=_PRICE, parts=(window,)))
-    return market.insert_block(tx, order.id, 0, 0, "sku_1", window, _PRICE)
+    block_id, _ = a_block(tx, start=at(start), hours=end - start, nodes=nodes, price=str(_PRICE), sku="sku_1")
+    return block_id
 
 
 def _machine(tx: Transaction, block_id: str, state: str, end: float, node_id: str | None = None) -> None:

@@ -1,11 +1,10 @@
 """From a block to nodes that work, and off again, against a real market."""
 
-from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from trading_floor import DyingTransport, Floor, Killed, Steps, agent_environment
+from trading_floor import Floor, Killed, Steps, agent_environment
 
 from scalar.capacity import store as capacity
 from scalar.capacity.model import NodeState
@@ -18,7 +17,6 @@ from scalar.market.instances import ASK_LEASE
 from scalar.market.joining import unfit
 from scalar.market.machines import BOOT_LIMIT
 from scalar.market.model import Side, Sku
-from scalar.market.sfcompute import SfCompute
 from scalar.market.trading import trade
 from tests import made_up
 
@@ -243,7 +241,8 @@ def test_no_machine_is_doubled_or_forgotten_wherever_the_process_dies(floor):
         buy(floor, minutes=30)
         steps = Steps(die_at)
         try:
-            _dying_tick(floor, steps)
+            with floor.dying(steps) as desk:
+                board(desk)
         except Killed as death:
             deaths.append(str(death))
         else:
@@ -262,20 +261,6 @@ def test_no_machine_is_doubled_or_forgotten_wherever_the_process_dies(floor):
         assert floor.machines() == [], deaths[-1]
         die_at += 1
     assert any("after POST" in death for death in deaths)
-
-
-def _dying_tick(floor: Floor, steps: Steps) -> None:
-    @contextmanager
-    def transact():
-        with floor.database.transaction() as tx:
-            yield tx
-            steps.pass_by("before a commit")
-        steps.pass_by("after a commit")
-
-    with SfCompute(
-        floor.sandbox.url, floor.settings.read_token, transport=DyingTransport(steps), sleep=lambda _: None
-    ) as client:
-        board(floor.desk_with(client, transact))
 
 
 def test_a_machine_that_nobody_of_ours_started_is_named(floor):

@@ -48,7 +48,8 @@ BROKEN = [
 ]
 NAMES = ["dropped", "dropped unread", "cut", "hangs", "500", "502", "503", "408"]
 broken = pytest.mark.parametrize("failure", BROKEN, ids=NAMES)
-QUICK = {"timeout": 0.25}
+
+QUICK = {"timeout": 0.5}
 
 
 def an_order_of(market: SfCompute, **changes: Any) -> Any:

@@ -14,11 +14,11 @@ from scalar.database import Database
 from scalar.errors import InvalidRequest
 from scalar.market import figures, price_store, store
 from scalar.market.answers import PublicFill
-from scalar.market.collecting import REMEMBERED, WINDOWS, collect, collect_hour
+from scalar.market.collecting import REMEMBERED, WINDOWS, collect
 from scalar.market.desk import Desk
 from scalar.market.errors import MarketAnswerMalformed, MarketError
 from scalar.market.model import Rectangle
-from scalar.market.prices import HOUR, Traded, hours, summarise
+from scalar.market.prices import HOUR, HourPrices, Traded, hours, summarise
 from scalar.market.settings import MarketSettings
 from scalar.market.sfcompute import SfCompute
 from tests.made_up import NOON
@@ -83,6 +83,10 @@ def desk(sandbox: SandboxMarket, database: Database) -> Iterator[Desk]:
         )
 
 
+def collected(desk: Desk, hour: datetime) -> list[HourPrices]:
+    return collect(desk, hour, hour + HOUR)
+
+
 def kept(desk: Desk, sku: str, since: datetime = START) -> list[figures.PriceHour]:
     with desk.transact() as tx:
         return figures.price_hours(tx, sku, since)
@@ -91,7 +95,7 @@ def kept(desk: Desk, sku: str, since: datetime = START) -> list[figures.PriceHou
 class TestCollecting:
     def test_the_hour_that_is_just_over_has_its_trades_and_how_the_book_stands(self, desk: Desk):
         last = START + 59 * HOUR
-        rows = collect_hour(desk, last)
+        rows = collected(desk, last)
         assert {row.hour for row in rows} == {last}
         with desk.transact() as tx:
             skus = store.skus(tx)
@@ -107,7 +111,7 @@ class TestCollecting:
         assert len(at_once) == 48
         assert sum(hour.trades for hour in at_once) > 24
         for hour in hours(START + 20 * HOUR, START + 26 * HOUR):
-            collect_hour(desk, hour)
+            collected(desk, hour)
         assert kept(desk, "isku_sea3h100") == at_once
 
     def test_a_day_of_hours_with_trades_makes_a_usual_price(self, desk: Desk):
@@ -118,7 +122,7 @@ class TestCollecting:
         assert Decimal(8) < usual < Decimal(32)
 
     def test_an_hour_that_is_collected_again_keeps_how_the_book_stood(self, desk: Desk, sandbox: SandboxMarket):
-        collect_hour(desk, START + 59 * HOUR)
+        collected(desk, START + 59 * HOUR)
         (before,) = kept(desk, "isku_sea3h100")
         later = Desk(
             market=desk.market,
@@ -126,12 +130,12 @@ class TestCollecting:
             transact=desk.transact,
             clock=lambda: datetime.fromtimestamp(sandbox.now, UTC) + 3 * HOUR,
         )
-        collect_hour(later, START + 59 * HOUR)
+        collected(later, START + 59 * HOUR)
         assert kept(desk, "isku_sea3h100") == [before]
 
     def test_what_the_market_has_forgotten_is_an_error_that_says_so(self, desk: Desk):
         with pytest.raises(InvalidRequest, match="of the last 30 days"):
-            collect_hour(desk, desk.clock().replace(minute=0, second=0) - REMEMBERED - HOUR)
+            collected(desk, desk.clock().replace(minute=0, second=0) - REMEMBERED - HOUR)
         assert kept(desk, "isku_sea3h100", START - 60 * DAY) == []
 
     @pytest.mark.parametrize("fault", ["server_error", "renamed_field", "html"])
@@ -143,7 +147,7 @@ class TestCollecting:
         )
         try:
             with pytest.raises(MarketError) as error:
-                collect_hour(desk, START + 30 * HOUR)
+                collected(desk, START + 30 * HOUR)
         finally:
             sandbox.no_faults()
         assert fault == "server_error" or isinstance(error.value, MarketAnswerMalformed)

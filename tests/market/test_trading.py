@@ -1,16 +1,14 @@
 """Orders against a real market: sent once, followed to their end, whatever dies in between."""
 
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from trading_floor import DyingTransport, Floor, Killed, Steps
+from trading_floor import Floor, Killed, Steps
 
 from scalar.errors import SpendRefused
 from scalar.market import orders, store
 from scalar.market.model import OrderState, Side, minute_of
-from scalar.market.sfcompute import SfCompute
 from scalar.market.trading import trade
 
 
@@ -165,7 +163,10 @@ def test_nothing_is_bought_twice_or_forgotten_wherever_the_process_dies(floor):
         order = floor.want(start=floor.now().replace(second=0) + timedelta(hours=1 + die_at), minutes=1)
         steps = Steps(die_at)
         try:
-            _dying_tick(floor, steps)
+            with floor.dying(steps) as desk:
+                trade(desk)
+                floor.sandbox.advance(10)
+                trade(desk)
         except Killed as death:
             deaths.append(str(death))
         else:
@@ -182,23 +183,6 @@ def test_nothing_is_bought_twice_or_forgotten_wherever_the_process_dies(floor):
     paid = floor.rows("select sum(amount) as dollars from orders")[0]["dollars"]
     balance = floor.client.balances()
     assert abs(paid * 100 - (1_000_000 - balance.current_cents)) <= len(floor.market_orders())
-
-
-def _dying_tick(floor: Floor, steps: Steps) -> None:
-    @contextmanager
-    def transact():
-        steps.pass_by("before a transaction")
-        with floor.database.transaction() as tx:
-            yield tx
-            steps.pass_by("before a commit")
-        steps.pass_by("after a commit")
-
-    with SfCompute(
-        floor.sandbox.url, floor.settings.read_token, transport=DyingTransport(steps), sleep=lambda _: None
-    ) as client:
-        trade(floor.desk_with(client, transact))
-        floor.sandbox.advance(10)
-        trade(floor.desk_with(client, transact))
 
 
 def _start(row: dict) -> float:

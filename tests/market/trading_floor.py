@@ -24,6 +24,7 @@ from tests.sandbox_process import SandboxMarket
 
 Before = Callable[[httpx.Request], httpx.Response | None]
 After = Callable[[httpx.Request, httpx.Response], httpx.Response | None]
+Transact = Callable[[], AbstractContextManager[Transaction]]
 
 
 class Floor:
@@ -42,19 +43,33 @@ class Floor:
         self.desk = self.desk_with(self.client)
         self.learn_skus()
 
-    def desk_with(
-        self, client: SfCompute, transact: Callable[[], AbstractContextManager[Transaction]] | None = None
-    ) -> Desk:
+    def desk_with(self, client: SfCompute, transact: Transact | None = None) -> Desk:
         return Desk(
             market=client, settings=self.settings, transact=transact or self.database.transaction, clock=self.now
         )
 
     @contextmanager
-    def meddled(self, *, before: Before | None = None, after: After | None = None) -> Iterator[Desk]:
-        """A desk whose wire to the market somebody meddles with."""
-        wire = MeddledTransport(before, after)
+    def over(self, wire: httpx.BaseTransport, transact: Transact | None = None) -> Iterator[Desk]:
+        """A desk with a wire to the market of its own."""
         with SfCompute(self.sandbox.url, self.settings.read_token, transport=wire, sleep=lambda _: None) as client:
-            yield self.desk_with(client)
+            yield self.desk_with(client, transact)
+
+    def meddled(self, *, before: Before | None = None, after: After | None = None) -> AbstractContextManager[Desk]:
+        """A desk whose wire to the market somebody meddles with."""
+        return self.over(MeddledTransport(before, after))
+
+    def dying(self, steps: "Steps") -> AbstractContextManager[Desk]:
+        """A desk whose process dies at one of its steps: around a transaction, or a request."""
+
+        @contextmanager
+        def transact() -> Iterator[Transaction]:
+            steps.pass_by("before a transaction")
+            with self.database.transaction() as tx:
+                yield tx
+                steps.pass_by("before a commit")
+            steps.pass_by("after a commit")
+
+        return self.over(DyingTransport(steps), transact)
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.sandbox.now, UTC)

@@ -12,6 +12,7 @@ from typing import Any
 from scalar.capacity import store as capacity
 from scalar.capacity.model import NodeState
 from scalar.capacity.placing import run_pass
+from scalar.capacity.scheduling import SHORTEST_USEFUL
 from scalar.database import Database
 from scalar.jobs import store as jobs
 from scalar.jobs.model import Tier
@@ -22,7 +23,6 @@ from scalar.market.comparing import reconcile
 from scalar.market.errors import MarketError
 from scalar.market.model import MINUTE
 from scalar.market.prices import HOUR, hour_of
-from scalar.market.seating import SHORTEST_USEFUL
 from scalar.market.trading import trade
 from scalar.planning.executing import execute
 from scalar.planning.model import Policy
