@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any, Self
 
 import httpx
 
-_ROOT = Path(__file__).parents[1]
+from tests.warm import WarmProcess, warm_process
+
 _READY_SECONDS = 30.0
 PREVIEW = "/preview/v2"
 
@@ -42,7 +42,7 @@ class SandboxMarket:
         self.port = 0
         self._env = dict(env or {})
         self._options = {"clock": clock, "machines": machines, **({"start": start} if start else {}), **options}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: WarmProcess | None = None
         self._client = httpx.Client(timeout=60)
 
     def __enter__(self) -> Self:
@@ -76,15 +76,8 @@ class SandboxMarket:
         self.data.mkdir(parents=True, exist_ok=True)
         port_file = self.data / "port"
         port_file.unlink(missing_ok=True)
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "sandbox.market", *self._arguments(port_file)],
-                cwd=_ROOT,
-                env={**os.environ, **self._env},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        environment = {**os.environ, **self._env}
+        self._process = warm_process("sandbox.market", self._arguments(port_file), env=environment, log=self.log)
         deadline = time.monotonic() + _READY_SECONDS
         while not port_file.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:

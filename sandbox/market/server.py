@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from sandbox import serving
 from sandbox.market import (
     account_api,
     control_api,
@@ -59,20 +59,8 @@ def application(world: World) -> ASGIApp:
 
 def serve(world: World, *, host: str, port: int, port_file: Path | None = None) -> None:
     """Until SIGTERM or SIGINT. `port_file` is written when it answers. Raises: OSError where the port is taken."""
-    config = uvicorn.Config(
-        application(world),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
     with socket.create_server((host, port), backlog=256) as listening:
-        if port_file is not None:
-            # Connections that come before the server runs wait for it in the kernel.
-            part = port_file.with_name(port_file.name + ".part")
-            part.write_text(str(listening.getsockname()[1]))
-            part.replace(port_file)
-        uvicorn.Server(config).run(sockets=[listening])
+        serving.serve(application(world), listening, port_file=port_file)
 
 
 def _shape(world: World, path: str) -> str:

@@ -22,7 +22,7 @@ It counts GPUs of a type, not whole nodes, CPUs or memory.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from scalar.capacity.model import FreeNode, Hold, Reservation
@@ -65,6 +65,28 @@ class Outlook:
     uses: Sequence[Use]
     """Of nodes among the supplies."""
     reservations: Sequence[Reservation]
+
+
+def joined_up(supplies: Iterable[Supply]) -> list[Supply]:
+    """One supply for a machine and all the seats that it will go on with.
+
+    An order may be filled in stretches, by one seller until noon and by another from then on. A machine of the first
+    moves on to the second (`scalar.market.seating`), so to a reservation across noon they are one. Of several machines
+    that could go on it is taken to be the one that comes last: if it is another, that only lasts longer.
+    """
+    found: list[Supply] = []
+    by_end: dict[tuple[str, datetime], list[int]] = {}
+    for each in sorted(supplies, key=lambda each: (each.start, each.end)):
+        before = by_end.get((each.sku, each.start)) if each.sku is not None and each.node_id is None else None
+        if before:
+            index = before.pop()
+            found[index] = replace(found[index], end=each.end)
+        else:
+            index = len(found)
+            found.append(each)
+        if each.sku is not None and found[index].usable:
+            by_end.setdefault((each.sku, each.end), []).append(index)
+    return found
 
 
 def holds(outlook: Outlook) -> tuple[Hold, ...]:

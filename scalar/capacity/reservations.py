@@ -12,7 +12,7 @@ from scalar.accounts import store as accounts
 from scalar.accounts.model import Organisation, Principal
 from scalar.capacity import reservations_store as store
 from scalar.capacity.calendar import Lack, lacks, most_reserved
-from scalar.capacity.holds import Outlook, Supply, holds, short_of
+from scalar.capacity.holds import Outlook, Supply, holds, joined_up, short_of
 from scalar.capacity.model import Hold, Reservation
 from scalar.database import Channel, Lock, Transaction, lock, notify
 from scalar.errors import Conflict, Forbidden, IdempotencyConflict, InvalidRequest, NotFound, Unsatisfiable
@@ -86,7 +86,7 @@ def release(
 
 def outlook(tx: Transaction, now: datetime) -> Outlook:
     """Everything that is known of the time from now on."""
-    supplies = [*store.supply_of_nodes(tx, now), *_bought(tx, now)]
+    supplies = joined_up([*store.supply_of_nodes(tx, now), *_bought(tx, now)])
     ours = {each.node_id for each in supplies}
     used = [each for each in store.uses(tx, now) if each.node_id in ours]
     return Outlook(now=now, supplies=supplies, uses=used, reservations=store.held(tx, now))

@@ -26,7 +26,8 @@ from scalar_api.up.postgres import EmbeddedPostgres
 from scalar_api.up.process import Process, Service
 
 _DAGSTER_SCHEMA = "dagster"
-_STOP_FIRST = ("daemon", "webserver")
+_STOP_FIRST = ("daemon", "webserver", "code-server")
+"""Before the API and the market: the code server evaluates sensors, and one that asks what is gone is waited for."""
 
 
 @dataclass(frozen=True, kw_only=True)

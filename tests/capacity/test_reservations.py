@@ -289,6 +289,24 @@ def test_a_block_that_begins_later_can_be_reserved_and_today_is_not_held_up(tx: 
     assert jobs.job(tx, job.id).state is JobState.PLACED  # type: ignore[union-attr]
 
 
+def test_seats_one_after_the_other_count_as_one_machine(tx: Transaction) -> None:
+    """Two sellers filled the order, one until 3 and the other from then on."""
+    _bought(tx, 2, 0, 3)
+    _bought(tx, 1, 3, 6)
+    caller = _principal(a_customer(tx))
+    assert [(each.start, each.end) for each in outlook(tx, NOON).supplies] == [(NOON, at(3)), (NOON, at(6))]
+    _reserve(tx, caller, _asked(8, 2, 4))
+    with pytest.raises(Conflict, match="0 from"):
+        _reserve(tx, caller, _asked(8, 2, 4))
+
+
+def test_a_machine_goes_on_with_the_seat_that_begins_as_its_own_ends(tx: Transaction) -> None:
+    first = _bought(tx, 1, 0, 3)
+    _bought(tx, 1, 3, 6)
+    _machine(tx, first, "booting", 3)
+    assert [(each.start, each.end) for each in outlook(tx, NOON).supplies] == [(NOON, at(6))]
+
+
 def test_without_reservations_a_pass_asks_for_no_holds(tx: Transaction) -> None:
     a_node(tx)
     assert holds_now(tx, NOON) == ()
