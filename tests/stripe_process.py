@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -17,7 +16,8 @@ import httpx
 import requests
 import stripe
 
-_ROOT = Path(__file__).parents[1]
+from tests.warm import WarmProcess, warm_process
+
 _READY_SECONDS = 30.0
 
 
@@ -38,7 +38,7 @@ class SandboxStripe:
         self.data = data
         self.port = 0
         self._options = {"clock": clock, **({"start": start} if start else {}), **options}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: WarmProcess | None = None
         self._http = httpx.Client(timeout=60, trust_env=False)
         self._sessions: list[requests.Session] = []
 
@@ -87,15 +87,7 @@ class SandboxStripe:
         self.data.mkdir(parents=True, exist_ok=True)
         port_file = self.data / "port"
         port_file.unlink(missing_ok=True)
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "sandbox.stripe", *self._arguments(port_file)],
-                cwd=_ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=dict(os.environ),
-            )
+        self._process = warm_process("sandbox.stripe", self._arguments(port_file), env=os.environ, log=self.log)
         deadline = time.monotonic() + _READY_SECONDS
         while not port_file.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -10,9 +10,9 @@ from sandbox.stripe.identity import kept_secret
 from sandbox.stripe.options import Options
 from sandbox.stripe.refusals import Refusal
 from sandbox.stripe.server import serve
-from sandbox.stripe.store import field_is
 from sandbox.stripe.world import Deed, World
 
+_ENDPOINT = "endpoint of the command line"
 _KEY_VARIABLE = "SANDBOX_STRIPE_KEY"
 _DEEDS: dict[str, Deed] = {
     "finalize": collecting.finalize_when_due,
@@ -43,13 +43,18 @@ def main() -> int:
 
 
 def _tell(world: World, given: Options) -> None:
-    """The endpoint of the command line, made where there is none of its address yet."""
+    """The endpoint of the command line: made the first time, and moved where the next start names another address."""
     if given.webhook_url is None:
         return
     secret = kept_secret(given.webhook_secret_file or given.data / "webhook_secret", "whsec")
     with world.turn():
-        found = world.store.find("webhook_endpoint", field_is("url", given.webhook_url))
-        endpoint = found[0] if found else events.add_endpoint(world, given.webhook_url, ["*"], secret=secret)
+        made = world.store.fact(_ENDPOINT)
+        endpoint = world.store.get(made["id"]) if made else None
+        if endpoint is None:
+            endpoint = events.add_endpoint(world, given.webhook_url, ["*"], secret=secret)
+            world.store.set_fact(_ENDPOINT, {"id": endpoint["id"]})
+        elif endpoint["url"] != given.webhook_url:
+            world.store.put({**endpoint, "url": given.webhook_url})
         world.store.hide(endpoint["id"], secret=secret)
 
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -13,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sandbox import serving
 from sandbox.stripe import control_api, page
 from sandbox.stripe.courier import Courier
 from sandbox.stripe.desk import Answer, Asked, Desk
@@ -58,19 +58,7 @@ def serve(world: World, secret_key: str, *, host: str, port: int, port_file: Pat
     with socket.create_server((host, port), backlog=256) as listening:
         bound = listening.getsockname()[1]
         world.base_url = f"http://{host}:{bound}"
-        config = uvicorn.Config(
-            application(world, secret_key),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=5,
-        )
-        if port_file is not None:
-            # Connections that come before the server runs wait for it in the kernel.
-            part = port_file.with_name(port_file.name + ".part")
-            part.write_text(str(bound))
-            part.replace(port_file)
-        uvicorn.Server(config).run(sockets=[listening])
+        serving.serve(application(world, secret_key), listening, port_file=port_file)
 
 
 def _response(answer: Answer) -> Response:

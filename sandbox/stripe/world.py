@@ -68,7 +68,8 @@ class World:
                 yield
                 if self.mailbox.last() > before + 1 and self.faults.webhook("*", "webhook_reversed"):
                     self.mailbox.reverse(before)
-        self.posted.set()
+            if self.mailbox.last() > before:
+                self.posted.set()
 
     def catch_up(self) -> None:
         """Does what has become due by the server's clock."""

@@ -49,13 +49,17 @@ class DataFolder:
         return self.root / "market"
 
     @property
+    def stripe(self) -> Path:
+        return self.root / "stripe"
+
+    @property
     def credentials_file(self) -> Path:
         return self.root / "credentials.json"
 
     def open(self) -> None:
         """Make what is missing and keep everybody else out. Raises: `UpError`."""
         try:
-            for folder in (self.root, self.dagster_home, self.logs, self.agent, self.market):
+            for folder in (self.root, self.dagster_home, self.logs, self.agent, self.market, self.stripe):
                 folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.root / "lock").open("a+")
         except OSError as error:

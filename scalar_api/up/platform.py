@@ -1,6 +1,6 @@
 """What the platform on one machine consists of, and in which order it starts and stops.
 
-    Postgres ─► migrations ─► keys ─► code server ─► API, webserver, daemon ─► market | node agent
+    Postgres ─► migrations ─► keys ─► code server, Stripe's stand-in ─► API, webserver, daemon ─► market | node agent
 
 With the sandbox market there is no node at first: the platform buys one, and the market starts its agent. It stops the
 other way round: first what would start jobs, then the agents, whose last reports the API still takes.
@@ -70,10 +70,15 @@ class Platform:
         self._credentials: Credentials | None = None
         self._database_url = ""
         self._market_port = 0
+        self._stripe_port = 0
 
     @property
     def market_url(self) -> str:
         return f"http://127.0.0.1:{self._market_port}"
+
+    @property
+    def _stripe_url(self) -> str:
+        return f"http://127.0.0.1:{self._stripe_port}"
 
     @property
     def api_url(self) -> str:
@@ -99,17 +104,18 @@ class Platform:
         refuse_taken(self.options.dagster_port, "Dagster's webserver", "--dagster-port")
         self.folder.open()
         self._market_port = free_port()
+        self._stripe_port = free_port()
         self._start_postgres()
         token = self._prepare_database()
         code_port = free_port()
         self._write_dagster_home(code_port)
-        dagster = [self._code_server(code_port)]
-        self._launch([*dagster, self._api(), *([self._market()] if self.options.market else [])])
+        market = [self._market()] if self.options.market else []
+        self._launch([self._code_server(code_port), self._api(), *market, self._stripe()])
         self._wait_for("api")
         if self.options.market:
             self._wait_for("market")
             self._buy_first_node()
-        self._wait_for("code-server")
+        self._wait_for("stripe", "code-server")
         late = [self._webserver(), self._daemon(), *([] if self.options.market else [self._agent(token)])]
         self._launch(late)
         self._wait_for(*(service.name for service in late))
@@ -232,6 +238,16 @@ class Platform:
             stop_within=30,
         )
 
+    def _stripe(self) -> Service:
+        argv = [sys.executable, "-m", "sandbox.stripe", "--data", str(self.folder.stripe)]
+        webhook = f"{self.api_url}/v1/stripe/webhook"
+        return Service(
+            name="stripe",
+            argv=[*argv, "--port", str(self._stripe_port), "--webhook-url", webhook],
+            env=_inherited(),
+            ready=lambda: _ok(f"{self._stripe_url}/sandbox/v1/clock"),
+        )
+
     def _node_has_joined(self) -> bool:
         headers = {"Authorization": f"Bearer {self.credentials.operator_key}"}
         try:
@@ -247,6 +263,9 @@ class Platform:
             "SCALAR_DAGSTER_PUBLIC_URL": self.dagster_url,
             # On one machine whoever listens for webhooks is on it too.
             "SCALAR_WEBHOOKS_ALLOW_PRIVATE": "true",
+            "SCALAR_STRIPE_API_BASE": self._stripe_url,
+            "SCALAR_STRIPE_API_KEY_FILE": str(self.folder.stripe / "key"),
+            "SCALAR_STRIPE_WEBHOOK_SECRET_FILE": str(self.folder.stripe / "webhook_secret"),
             **(self._market_env() if self.options.market else {}),
             **(self.options.extra_env or {}),
         }

@@ -176,6 +176,8 @@ def test_ctrl_c_leaves_nothing_behind_and_the_next_start_goes_on_with_the_same_d
     for text in ("Hello from", "step 3 of 3", "succeeded.", "GPU seconds", f":{again.dagster_port}/runs/"):
         assert text in again.output
     assert re.search(r"node +bought for \$\d+\.\d\d per node-hour with order_", again.output)
+    assert re.search(r"cost +\$0\.0\d+ +to the customer", again.output)
+    assert re.search(r"margin +-?\$0\.\d+ +after \$0\.0\d+ for its part of the node", again.output)
     assert float(re.search(r"waited +([0-9.]+) s", again.output)[1]) < 15
     assert float(re.search(r"metered +([0-9.]+) GPU seconds", again.output)[1]) > 3
     assert processes_of(data) == []

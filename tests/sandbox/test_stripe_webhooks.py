@@ -270,3 +270,17 @@ def test_wrong_options_are_refused(capsys: pytest.CaptureFixture[str], argument:
         options.parse(["--data=x", argument])
     assert left.value.code == 2
     assert problem in capsys.readouterr().err
+
+
+def test_the_endpoint_of_the_command_line_moves_with_it(tmp_path: Path) -> None:
+    with WebhookInbox() as before, WebhookInbox() as after:
+        with SandboxStripe(tmp_path / "stripe", webhook_url=before.url) as sandbox:
+            sandbox.event("invoice.paid")
+            sandbox.flush_webhooks()
+            secret = sandbox.webhook_secret
+        with SandboxStripe(tmp_path / "stripe", webhook_url=after.url) as sandbox:
+            sandbox.event("invoice.paid")
+            sandbox.flush_webhooks()
+            assert sandbox.webhook_secret == secret
+        assert (len(before.letters), len(after.letters)) == (1, 1)
+        assert after.letters[0].event(secret).type == "invoice.paid"
