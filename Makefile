@@ -22,7 +22,7 @@ run: .venv/.run ## Start the whole platform here and run a sample job; Ctrl-C st
 	@$(RUN)/scalar up --data $(DATA) $(if $(filter-out 0,$(ONCE)),--once)
 
 test: .venv/.dev ## Run every test (SCALAR_REQUIRE_DOCKER=1: a skipped Docker test fails; TESTS=tests/jobs: only those)
-	@$(RUN)/python -m pytest $(TESTS)
+	@RUN=$(RUN) TESTS="$(TESTS)" bash scripts/test.sh
 
 check: .venv/.dev ## Format, lint, types, import rules, Dagster's definitions, the docs' examples
 	@RUN=$(RUN) UV=$(UV) bash scripts/check.sh
