@@ -48,8 +48,8 @@ def make_up(connection: psycopg.Connection, size: Size, told: Callable[[str], No
         connection.execute(statement, {"orgs": size.organisations, "start": START, "end": END})
     connection.execute("insert into tax_rates values (default, 'DE', null, 'VAT', 19, '2026-01-01', now(), 'bench')")
     connection.execute(
-        """insert into coupons (id, code, percent_off, starts_at, once, created_at, created_by)
-           values ('coupon', 'AUTUMN', 5, '2026-09-01', false, now(), 'bench')"""
+        """insert into coupons (id, code, everybody, percent_off, starts_at, once, created_at, created_by)
+           values ('coupon', 'AUTUMN', true, 5, '2026-09-01', false, now(), 'bench')"""
     )
     for statement in _JOBS, _RUNS, _TASKS:
         connection.execute(

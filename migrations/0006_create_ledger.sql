@@ -27,8 +27,9 @@ create index ledger_transactions_at on ledger_transactions (at);
 -- Debits are positive, credits negative.
 create table ledger_entries (
     id bigint generated always as identity primary key,
-    transaction_id bigint not null references ledger_transactions,
-    account text not null references ledger_accounts,
+    -- Both are there (a trigger below looks at all entries of a statement together), and neither ever goes.
+    transaction_id bigint not null,
+    account text not null,
     amount bigint not null check (amount <> 0)
 );
 
@@ -36,6 +37,8 @@ create index ledger_entries_transaction on ledger_entries (transaction_id);
 create index ledger_entries_account on ledger_entries (account, id);
 
 create trigger ledger_transactions_append_only before update or delete or truncate on ledger_transactions
+    for each statement execute function refuse_change();
+create trigger ledger_accounts_stay before update of name or delete or truncate on ledger_accounts
     for each statement execute function refuse_change();
 create trigger ledger_entries_append_only before update or delete or truncate on ledger_entries
     for each statement execute function refuse_change();
@@ -61,22 +64,27 @@ $$;
 create constraint trigger ledger_transactions_balance after insert on ledger_transactions
     deferrable initially deferred for each row execute function ledger_transaction_sums_to_zero();
 
--- A later entry to a transaction that stands already would go past the check above.
-create function ledger_transaction_is_this_ones() returns trigger language plpgsql as $$
+-- A later entry to a transaction that stands already would go past the check above. Foreign keys would look at each of
+-- an hour's thousand entries by itself, and lock what it refers to.
+create function ledger_entries_belong() returns trigger language plpgsql as $$
 begin
     if exists (
-        select from ledger_transactions t
-        where t.id in (select transaction_id from added) and t.posted_in <> pg_current_xact_id()
+        select from added a left join ledger_transactions t on t.id = a.transaction_id
+        where t.posted_in is distinct from pg_current_xact_id()
     ) then
-        raise exception 'a ledger transaction takes no entries once it is committed'
+        raise exception 'a ledger transaction takes no entries but those that it is committed with'
             using errcode = 'restrict_violation';
+    end if;
+    if exists (select from added a where not exists (select from ledger_accounts where name = a.account)) then
+        raise exception 'an entry is of an account that there is not'
+            using errcode = 'foreign_key_violation', constraint = 'ledger_entries_account';
     end if;
     return null;
 end
 $$;
 
-create trigger ledger_entries_come_with_their_transaction after insert on ledger_entries
-    referencing new table as added for each statement execute function ledger_transaction_is_this_ones();
+create trigger ledger_entries_belong after insert on ledger_entries
+    referencing new table as added for each statement execute function ledger_entries_belong();
 
 -- A projection of the entries, kept in the transaction that writes them: it can be thrown away and rebuilt.
 create table ledger_balances (

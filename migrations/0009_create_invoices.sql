@@ -113,11 +113,11 @@ create table invoice_lines (
     invoice_id text not null references invoices on delete cascade,
     position integer not null check (position > 0),
     kind text not null check (
-        kind in ('usage', 'credit', 'coupon', 'commitment', 'tax', 'to_wallet', 'carried_in')),
+        kind in ('usage', 'credit', 'already_credited', 'coupon', 'commitment', 'tax', 'to_wallet', 'carried_in')),
     description text not null,
     micros bigint not null,
     cents bigint not null,
-    -- Of usage and credits: what the line is made of.
+    -- Of usage and credits: what the line is made of. A commitment has a month where it is of an earlier one.
     usage_month date,
     job_id text,
     tier text,
@@ -130,17 +130,20 @@ create table invoice_lines (
     coupon_id text references coupons,
     primary key (invoice_id, position),
     constraint invoice_lines_of_a_job_say_what_for check (
-        (kind in ('usage', 'credit')) = (usage_month is not null and job_id is not null and tier is not null
-            and gpu_type is not null and gpu_seconds is not null)),
+        (kind in ('usage', 'credit', 'already_credited')) = (usage_month is not null and job_id is not null
+            and tier is not null and gpu_type is not null and gpu_seconds is not null)),
     constraint invoice_lines_point_one_way check (
-        (kind <> 'coupon' or micros <= 0) and (kind not in ('commitment', 'to_wallet', 'carried_in') or micros > 0))
+        (kind <> 'coupon' or micros <= 0)
+        and (kind not in ('already_credited', 'to_wallet', 'carried_in') or micros > 0)
+        and (kind <> 'commitment' or (micros > 0) = (usage_month is null)))
 );
 
 create index invoice_lines_coupon on invoice_lines (coupon_id) where coupon_id is not null;
 
 -- Which rated lines an invoice is made of: each is on one at most.
 create table invoiced_lines (
-    rated_line_id bigint primary key references rated_lines,
+    -- Of `rated_lines`, which never go; that it is there, a trigger below sees to.
+    rated_line_id bigint primary key,
     invoice_id text not null references invoices
 );
 
@@ -165,6 +168,18 @@ create trigger invoice_lines_stay before update or truncate on invoice_lines
     for each statement execute function refuse_change();
 create trigger invoiced_lines_only_to_drafts after insert on invoiced_lines
     referencing new table as touched for each statement execute function lines_of_drafts_only();
+create function invoiced_lines_are_rated() returns trigger language plpgsql as $$
+begin
+    if exists (select from touched t where not exists (select from rated_lines r where r.id = t.rated_line_id)) then
+        raise exception 'there is no such rated line'
+            using errcode = 'foreign_key_violation', constraint = 'invoiced_lines_are_rated';
+    end if;
+    return null;
+end
+$$;
+
+create trigger invoiced_lines_are_rated after insert on invoiced_lines
+    referencing new table as touched for each statement execute function invoiced_lines_are_rated();
 create trigger invoiced_lines_stay before update or truncate on invoiced_lines
     for each statement execute function refuse_change();
 

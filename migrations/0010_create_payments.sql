@@ -10,7 +10,10 @@ create table stripe_customers (
     not_before timestamptz not null default '-infinity',
     -- What Stripe was told last.
     told jsonb,
-    problem text
+    problem text,
+    -- A card that they are about to be charged by, until Stripe has said yes or no; and its number.
+    card text,
+    card_version integer not null default 0
 );
 
 -- Each of our invoices that Stripe collects, and how far it has got there.
@@ -76,6 +79,14 @@ create table dunning (
 );
 
 create index dunning_due on dunning (next_attempt_at) where ended_at is null;
+
+-- Overdue invoices that nobody is charged for by themselves: when their customers were told.
+create table overdue_notices (
+    invoice_id text not null references invoices,
+    number integer not null check (number > 0),
+    told_at timestamptz not null,
+    primary key (invoice_id, number)
+);
 
 -- Wallets topped up by card.
 create table top_ups (

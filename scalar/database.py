@@ -4,7 +4,7 @@ Everything but `Listener` works behind a transaction pooler (pgbouncer, Supabase
 state. A `Listener` has its own direct connection; what waits on one must also poll, since notifications can be lost.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -143,6 +143,11 @@ def one(tx: Transaction, query: str, parameters: Sequence[Any] | Mapping[str, An
     if row is None:
         raise LookupError("a query that always has a row had none")
     return row
+
+
+def columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Of many rows, for `unnest(%b::…[], …)`: one statement for all. Binary ones take a third of the time to write."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 class Listener:

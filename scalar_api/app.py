@@ -24,6 +24,8 @@ from scalar_api.problems import Problem
 from scalar_api.routes import (
     blocks,
     capacity,
+    coupons,
+    doubts,
     health,
     invoices,
     job_logs,
@@ -80,6 +82,7 @@ def create_app(config: Settings | None = None, market: MarketSettings | None = N
         node,
         orders,
         rates,
+        coupons,
         blocks,
         market_routes,
         webhook_routes,
@@ -90,6 +93,7 @@ def create_app(config: Settings | None = None, market: MarketSettings | None = N
         payments,
         stripe,
         periods,
+        doubts,
         health,
     ):
         app.include_router(each.router)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scalar.billing.credit_notes import Correction, CreditNote, Difference
 from scalar.billing.invoice_model import Invoice, InvoiceLine, InvoiceState, LineKind
+from scalar.billing.ledger_store import OffBalance
 from scalar.billing.periods import Period
 from scalar.billing.tax import TaxRate
 from scalar.billing.usage_report import UsageReport, UsageRow
@@ -157,6 +158,29 @@ def invoice_fields(invoice: Invoice) -> dict[str, Any]:
 class InvoicePage(BaseModel):
     data: list[InvoiceView]
     next_cursor: str | None
+
+
+class OffBalanceView(BaseModel):
+    """Dollars."""
+
+    account: str
+    was: Decimal
+    now: Decimal = Field(description="What its entries add up to.")
+
+
+class RebuiltView(BaseModel):
+    """Balances that were not what their entries add up to; none, if all is well."""
+
+    changed: list[OffBalanceView]
+
+    @classmethod
+    def of(cls, off: Sequence[OffBalance]) -> Self:
+        return cls(
+            changed=[
+                OffBalanceView(account=each.account, was=in_dollars(each.balance), now=in_dollars(each.entries))
+                for each in off
+            ]
+        )
 
 
 class ReasonBody(BaseModel):

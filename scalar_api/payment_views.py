@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scalar.billing.payment_model import Attempt, AttemptState, PaymentSum, Refund, RefundState, TopUp, TopUpState
+from scalar.billing.transfer_store import Transfer
 from scalar_api.invoice_views import CorrectionBody, Reason, of_cents
 from scalar_api.views import Text
 
@@ -98,6 +99,18 @@ class RefundView(BaseModel):
         return cls(amount=of_cents(refund.cents), **values)
 
 
+class TransferView(BaseModel):
+    """What came by bank transfer."""
+
+    amount: Decimal
+    entered_at: datetime
+    note: str
+
+    @classmethod
+    def of(cls, each: Transfer) -> Self:
+        return cls(amount=of_cents(each.cents), entered_at=each.at, note=each.note)
+
+
 class CollectionView(BaseModel):
     """How an invoice is collected."""
 
@@ -106,7 +119,22 @@ class CollectionView(BaseModel):
     payments: list[PaymentView]
     attempts: list[AttemptView]
     refunds: list[RefundView]
+    transfers: list[TransferView]
     dunning: DunningView | None
+
+
+class TransferBody(BaseModel):
+    """What has come by bank transfer, or by cheque, or in cash: otherwise than through Stripe."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"amount": "1250.00", "note": "Wire 17 of 4 February"}]}
+    )
+    amount: Cents
+    note: Annotated[Text, Field(max_length=500, description="Which transfer; shown to the customer.")] = ""
+
+    @property
+    def cents(self) -> int:
+        return int(self.amount * 100)
 
 
 class RefundBody(BaseModel):

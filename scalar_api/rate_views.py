@@ -1,4 +1,4 @@
-"""What goes over the wire about rates: cards, their prices, coupons. Money is decimal strings, in dollars."""
+"""What goes over the wire about rates: cards and their prices. Money is decimal strings, in dollars."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from scalar.billing.coupons import Coupon
 from scalar.billing.money import dollars, micros
 from scalar.billing.pricing import notation
 from scalar.billing.pricing.model import PricingModel, per_gpu_hour, text
@@ -116,10 +115,16 @@ class RateCardBody(_Body):
         default=None, description="A full hour, not in the past; if left out, the hour that runs."
     )
     effective_until: AwareDatetime | None = None
-    minimum_commitment: Dollars = Field(default=Decimal(0), description="Dollars a month.")
-    discount_percent: Percent = Field(default=Decimal(0), description="Off every price.")
-    free_gpu_seconds: Annotated[Decimal, Field(ge=0, le=10**13, decimal_places=6)] = Field(
-        default=Decimal(0), description="A month, the first that are used."
+    minimum_commitment: Dollars = Field(
+        default=Decimal(0), description="Dollars a month; of an organisation's card only."
+    )
+    discount_percent: Percent | None = Field(
+        default=None,
+        description="Off every price, in place of the default card's discount. Null: off none that this card has, and"
+        " what the default card has costs what it costs there.",
+    )
+    free_gpu_seconds: Annotated[Decimal, Field(ge=0, le=10**13, decimal_places=6)] | None = Field(
+        default=None, description="A month, the first that are used. Null: as many as the default card has."
     )
     prices: Annotated[list[PriceBody], Field(max_length=200)] = Field(
         default=[], description="What an organisation's card leaves open, the default card says."
@@ -159,8 +164,9 @@ class RateCardView(BaseModel):
     effective_from: datetime
     effective_until: datetime | None
     minimum_commitment: Decimal
-    discount_percent: Decimal
-    free_gpu_seconds: Decimal
+    discount_percent: Decimal | None
+    free_gpu_seconds: Decimal | None
+    withdrawn_at: datetime | None = Field(description="It was taken back then, before it began.")
     prices: list[PriceView]
 
     @classmethod
@@ -171,63 +177,14 @@ class RateCardView(BaseModel):
         ]
         numbers = {
             "minimum_commitment": _usd(card.minimum_commitment),
-            "discount_percent": text(card.discount_percent),
-            "free_gpu_seconds": text(card.free_gpu_seconds),
+            "discount_percent": None if card.discount_percent is None else text(card.discount_percent),
+            "free_gpu_seconds": None if card.free_gpu_seconds is None else text(card.free_gpu_seconds),
         }
         return cls(**{**vars(card), **numbers, "prices": prices})
 
 
 class RateCardList(BaseModel):
     data: list[RateCardView] = Field(description="Newest first; the built-in prices, for what no card says, are last.")
-
-
-class CouponBody(_Body):
-    """Something off invoices: say one of `percent_off` and `amount_off`."""
-
-    code: Annotated[Text, Field(min_length=1, max_length=64)]
-    organisation: Name | None = Field(default=None, description="Whose, by id or name; null: anybody's.")
-    percent_off: Annotated[Decimal, Field(gt=0, le=100, decimal_places=4)] | None = None
-    amount_off: Annotated[Decimal, Field(gt=0, le=1_000_000_000, decimal_places=6)] | None = Field(
-        default=None, description="Dollars."
-    )
-    starts_at: AwareDatetime | None = Field(default=None, description="If left out: now.")
-    ends_at: AwareDatetime | None = None
-    once: bool = Field(default=True, description="Off one invoice only, and not off each while it holds.")
-
-    @model_validator(mode="after")
-    def _says_one(self) -> Self:
-        if (self.percent_off is None) == (self.amount_off is None):
-            raise ValueError("say one of percent_off and amount_off")
-        return self
-
-    def coupon(self, organisation_id: str | None, now: datetime) -> Coupon:
-        return Coupon(
-            id="",
-            code=self.code,
-            organisation_id=organisation_id,
-            percent_off=self.percent_off,
-            amount_off_micros=None if self.amount_off is None else micros(self.amount_off),
-            starts_at=self.starts_at or now,
-            ends_at=self.ends_at,
-            once=self.once,
-        )
-
-
-class CouponView(BaseModel):
-    id: str
-    code: str
-    organisation_id: str | None
-    percent_off: Decimal | None
-    amount_off: Decimal | None
-    starts_at: datetime
-    ends_at: datetime | None
-    once: bool
-
-    @classmethod
-    def of(cls, coupon: Coupon) -> Self:
-        fields = {name: value for name, value in vars(coupon).items() if name != "amount_off_micros"}
-        off = coupon.amount_off_micros
-        return cls(**fields, amount_off=None if off is None else _usd(off))
 
 
 def _usd(amount: int) -> Decimal:

@@ -168,7 +168,10 @@ class JobSubmission(_Body):
 class CostView(BaseModel):
     """Dollars."""
 
-    so_far: Decimal = Field(description="Of all its runs, to the last sign of life; what we owe you for is left out.")
+    so_far: Decimal = Field(
+        description="Of all its runs, to the last sign of life; what we owe you for is left out. An estimate for"
+        " hours that are not rated yet: the last one or two."
+    )
     held: Decimal = Field(description="What it may still cost, and other jobs can't spend; 0 once it has ended.")
 
 

@@ -1,6 +1,7 @@
 """What goes over the wire about credit, terms and caps. Amounts are dollars, with six decimals."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Self
 
@@ -8,7 +9,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from scalar.billing.balances import Balance
 from scalar.billing.caps import CapUse, Scope
-from scalar.billing.credit import Lot, LotKind, Terms
+from scalar.billing.credit import BillingAccount, Lot, LotKind, Terms
+from scalar.billing.money import micros
 from scalar_api.views import Text, in_dollars
 
 Dollars = Annotated[Decimal, Field(ge=0, max_digits=15, decimal_places=6, description="Dollars.")]
@@ -73,6 +75,7 @@ class BalanceView(BaseModel):
     lots: list[LotView] = Field(description="Those with something left, in the order in which they are used.")
     unbilled: Decimal = Field(description="Used and rated, not paid from credit, and on no open invoice.")
     receivable: Decimal = Field(description="On open invoices.")
+    written_off: Decimal = Field(description="Left on invoices that are uncollectible; still owed, and not available.")
     held: Decimal = Field(description="By jobs, for what they may cost beyond what is rated.")
     spent_this_month: Decimal = Field(description="Since the first, UTC: as rated, credits taken off.")
     caps: list[CapView]
@@ -92,12 +95,26 @@ class BalanceView(BaseModel):
             lots=[LotView.of(lot) for lot in balance.lots],
             unbilled=in_dollars(position.unbilled),
             receivable=in_dollars(position.receivable),
+            written_off=in_dollars(position.written_off),
             held=in_dollars(position.held),
             spent_this_month=in_dollars(balance.spent_this_month),
             caps=[CapView.of(each) for each in balance.caps],
             empty_since=account.empty_since if account else None,
             flex_stops_at=account.stops_at if account else None,
         )
+
+    def rows(self) -> Iterator[tuple[str, Decimal | None, Decimal | None, datetime | None, str]]:
+        """Of the CSV: what it is called, the amount, what is left of it, until when, and what it is for."""
+        for name in _AMOUNTS:
+            yield name, getattr(self, name), None, None, ""
+        for lot in self.lots:
+            yield f"lot:{lot.kind}", lot.amount, lot.left, lot.expires_at, lot.note
+        for cap in self.caps:
+            yield f"cap:{cap.scope}", cap.monthly_limit, cap.left, None, cap.subject
+
+
+_AMOUNTS = ("available", "credit", "credit_limit", "unbilled", "receivable", "written_off", "held", "spent_this_month")
+BALANCE_COLUMNS = ("name", "amount", "left", "expires_at", "about")
 
 
 class _Body(BaseModel):
@@ -120,10 +137,13 @@ class TopUpBody(_Body):
 
 
 class BillingBody(_Body):
-    """How an organisation pays. Contact fields that are left out stay as they are."""
+    """How an organisation pays, and whom its invoices go to. What is left out stays; the defaults are a new one's."""
 
-    terms: Terms
-    credit_limit: Dollars | None = Field(default=None, description="What may be owed; null: no limit. If invoiced.")
+    terms: Terms = Terms.INVOICED
+    credit_limit: Dollars | None = Field(
+        default=None,
+        description="What may be owed, if it is invoiced; null: no limit. What is prepaid has none, without saying so.",
+    )
     grace_seconds: int = Field(default=300, ge=0, le=30 * 86_400, description="Flex jobs run on so long with nothing.")
     email: Annotated[Text, Field(max_length=255, pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
     name: Annotated[Text, Field(min_length=1, max_length=200)] | None = None
@@ -133,6 +153,15 @@ class BillingBody(_Body):
     tax_exempt: bool = False
     tax_id: Annotated[Text, Field(min_length=1, max_length=60)] | None = None
     auto_pay: bool = True
+
+    def terms_after(self, before: BillingAccount) -> tuple[Terms, int | None, timedelta]:
+        """Terms, the limit in micro-dollars, and the grace: those that are named, and else those that stood."""
+        named = self.model_fields_set
+        terms = self.terms if "terms" in named else before.terms
+        grace = timedelta(seconds=self.grace_seconds) if "grace_seconds" in named else before.grace
+        if "credit_limit" in named:
+            return terms, None if self.credit_limit is None else micros(self.credit_limit), grace
+        return terms, before.credit_limit if terms is Terms.INVOICED else None, grace
 
 
 class BillingView(BaseModel):

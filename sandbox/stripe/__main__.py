@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from sandbox.stripe import collecting, events, options, settling
+from sandbox.stripe import collecting, events, options, refunds, settling
 from sandbox.stripe.identity import kept_secret
 from sandbox.stripe.options import Options
 from sandbox.stripe.refusals import Refusal
@@ -17,6 +17,7 @@ _KEY_VARIABLE = "SANDBOX_STRIPE_KEY"
 _DEEDS: dict[str, Deed] = {
     "finalize": collecting.finalize_when_due,
     "collect": collecting.collect,
+    "settle_refund": refunds.settle,
     "overdue": settling.become_overdue,
 }
 

@@ -34,6 +34,8 @@ class Card:
     """Every payment has to be authenticated by the customer."""
     disputes: str | None = None
     """The reason of a dispute that follows every charge."""
+    refunds: str | None = None
+    """What becomes of a refund a day later: `pending` until then, or it `fails`, or both: `pending_fails`."""
 
     @property
     def last4(self) -> str:
@@ -71,6 +73,8 @@ CARDS = (
     Card(token="visa_chargeCustomerFail", number="4000000000000341", declines="generic_decline"),  # noqa: S106
     Card(token="authenticationRequired", number="4000002760003184", authenticates=True),  # noqa: S106
     Card(token="createDispute", number="4000000000000259", disputes="fraudulent"),  # noqa: S106
+    Card(token="pendingRefund", number="4000000000007726", refunds="pending"),  # noqa: S106
+    Card(token="refundFail", number="4000000000005126", refunds="fails"),  # noqa: S106
     Card(token="createDisputeProductNotReceived", number="4000000000002685", disputes="product_not_received"),  # noqa: S106
 )
 _BY_TOKEN = {card.token: card for card in CARDS}

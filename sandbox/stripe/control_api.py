@@ -49,6 +49,7 @@ class NewFault(_Control):
     seconds: Annotated[float, Field(ge=0)] = 1.0
     retry_after: Annotated[int, Field(ge=0)] = 1
     status: Annotated[int, Field(ge=500, le=599)] = 500
+    fields: dict[str, Any] = Field(default_factory=dict)
 
 
 class CardDoes(_Control):
@@ -57,6 +58,7 @@ class CardDoes(_Control):
     declines: str | None = None
     authenticates: bool | None = None
     disputes: str | None = None
+    refunds: Literal["pending", "fails", "pending_fails"] | None = None
 
 
 class Authentication(_Control):

@@ -124,6 +124,8 @@ class Desk:
             return kept.status, kept.body, True
         if fault := self._fault(asked, "server_error_after"):
             return fault.status, _api_error(fault.status).body, True
+        if fault := self._fault(asked, "changed"):
+            return 200, {**body, **fault.fields}, True
         return 200, body, True
 
     def _made(self, asked: Asked, handler: Handler, names: Mapping[str, str], given: dict[str, Any]) -> Object:

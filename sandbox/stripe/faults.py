@@ -1,15 +1,16 @@
 """What goes wrong on demand: a list of faults, each with what it hits and how often. They are not kept over a restart.
 
-Requests:     rate_limited, server_error, server_error_after, delay, dropped_before, dropped
+Requests:     rate_limited, server_error, server_error_after, delay, dropped_before, dropped, changed
 Webhooks:     webhook_twice, webhook_late, webhook_reversed, webhook_lost, webhook_bad_signature,
               webhook_stale_signature
 """
 
 import re
 import threading
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
 FaultKind = Literal[
     "rate_limited",
@@ -18,6 +19,7 @@ FaultKind = Literal[
     "delay",
     "dropped_before",
     "dropped",
+    "changed",
     "webhook_twice",
     "webhook_late",
     "webhook_reversed",
@@ -33,6 +35,7 @@ MEANINGS: dict[str, str] = {
     "delay": "the answer comes `seconds` later (wall time); meanwhile its idempotency key is in use",
     "dropped_before": "the connection is cut before anything was done",
     "dropped": "all is done, then the connection is cut instead of an answer",
+    "changed": "all is done, but the answer has these `fields` instead of its own",
     "webhook_twice": "an event is delivered twice",
     "webhook_late": "an event is first delivered `seconds` later (the server's time)",
     "webhook_reversed": "the events of one request are delivered in the wrong order",
@@ -55,6 +58,7 @@ class Fault:
     seconds: float = 1.0
     retry_after: int = 1
     status: int = 500
+    fields: Mapping[str, Any] = field(default_factory=dict)
     hits: int = 0
 
     @property

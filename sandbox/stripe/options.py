@@ -24,7 +24,7 @@ starts one in real time. The secret key that a client needs is then in /tmp/stri
 A Stripe whose clock is moved by hand, for tests that drive a month, and that tells a server of every event:
 
     python -m sandbox.stripe --data /tmp/s2 --port 8093 --clock manual --start 2026-11-02T00:00Z \\
-        --webhook-url http://127.0.0.1:8000/stripe/events
+        --webhook-url http://127.0.0.1:8000/v1/stripe/webhook
     curl -d '{"seconds": 259200}' -H 'content-type: application/json' http://127.0.0.1:8093/sandbox/v1/advance
 
 The endpoint's signing secret is then in /tmp/s2/webhook_secret. POST /sandbox/v1/faults makes it misbehave on demand;

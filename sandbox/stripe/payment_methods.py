@@ -155,6 +155,7 @@ def _added(world: World, method: Object, card: Card) -> Object:
         attaches=card.attaches,
         authenticates=card.authenticates,
         disputes=card.disputes,
+        refunds=card.refunds,
     )
 
 

@@ -1,4 +1,11 @@
-"""Refunds of charges, whole or in part. The fee of the charge is not given back."""
+"""Refunds of charges, whole or in part. The fee of the charge is not given back.
+
+    succeeded                          most cards
+    pending   ─► succeeded | failed    a day later, where the card `refunds` so
+    succeeded ─► failed
+
+The money leaves the balance when a refund is made, and comes back, by a movement of its own, when it fails.
+"""
 
 from sandbox.stripe import balance_transactions
 from sandbox.stripe.calls import Call, Route, nothing_else
@@ -6,6 +13,9 @@ from sandbox.stripe.identity import new_id
 from sandbox.stripe.listing import chosen, listed
 from sandbox.stripe.refusals import Object, invalid
 from sandbox.stripe.world import World
+
+_SETTLED_AFTER = 86_400
+_FAILURE = "expired_or_canceled_card"
 
 
 def refund_charge(
@@ -16,19 +26,44 @@ def refund_charge(
     cents = left if cents is None else cents
     _check(charge, cents, left)
     at = world.time_of(charge["customer"])
+    how = world.store.hidden(charge["payment_method"]).get("refunds")
     refund = _new(charge, at, cents, reason, metadata or {})
+    refund["status"] = "pending" if how in {"pending", "pending_fails"} else "succeeded"
     moved = balance_transactions.move(
         world, cents=-cents, type="refund", category="refund", source=refund, at=at,
         description=f"REFUND FOR CHARGE ({charge['id']})",
     )  # fmt: skip
     refund["balance_transaction"] = moved["id"]
-    world.store.add(refund, parent=charge["id"])
+    world.store.add(refund, parent=charge["id"], settles=how)
+    if how:
+        world.later(at + _SETTLED_AFTER, "settle_refund", refund)
     refunded = charge["amount_refunded"] + cents
     after = {**charge, "amount_refunded": refunded, "refunded": refunded == charge["amount"]}
     world.store.put(after)
     world.emit("refund.created", refund)
     world.emit("charge.refunded", after, previous={"amount_refunded": charge["amount_refunded"]})
     return refund
+
+
+def settle(world: World, id: str) -> None:
+    """The card's bank has answered."""
+    refund = world.store[id]
+    if world.store.hidden(id)["settles"] == "pending":
+        world.changed("refund.updated", refund, {**refund, "status": "succeeded"})
+    else:
+        _fail(world, refund)
+
+
+def _fail(world: World, refund: Object) -> None:
+    charge = world.store[refund["charge"]]
+    moved = balance_transactions.move(
+        world, cents=refund["amount"], type="refund_failure", category="refund_failure", source=refund,
+        at=world.time_of(refund["customer"]), description=f"REFUND FAILURE ({charge['id']})",
+    )  # fmt: skip
+    failed = {"status": "failed", "failure_reason": _FAILURE, "failure_balance_transaction": moved["id"]}
+    world.store.put({**charge, "amount_refunded": charge["amount_refunded"] - refund["amount"], "refunded": False})
+    world.changed("refund.updated", refund, {**refund, **failed})
+    world.emit("refund.failed", world.store[refund["id"]])
 
 
 def create(world: World, call: Call) -> Object:

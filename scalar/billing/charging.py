@@ -3,35 +3,27 @@
 A try that nobody saw the end of is taken up again: the invoice at Stripe tells whether it was paid.
 """
 
-from scalar.billing import dunning, invoice_store, invoices
+from datetime import timedelta
+
+from scalar.billing import dunning, invoice_store, invoices, turns
 from scalar.billing import dunning_store as store
 from scalar.billing.dunning_store import Collectable
 from scalar.billing.payment_model import AttemptState
 from scalar.billing.stripe_answers import StripeInvoice
-from scalar.billing.stripe_errors import CardDeclined, StripeError, StripeRefused, StripeUnavailable
+from scalar.billing.stripe_errors import CardDeclined, StripeError, StripeRefused, StripeUnavailable, burnt
 from scalar.billing.stripe_following import follow_invoice
-from scalar.billing.till import LEASE, Done, Till, pause_after
+from scalar.billing.till import Done, Till, pause_after
 
 _AT_ONCE = 20
+_PAUSE = timedelta(minutes=10)
+"""After what nobody has thought of, which somebody has to look at."""
 
 
-def charge_due(till: Till, *, again: bool = False) -> Done:
+def charge_due(till: Till, *, again: bool = False, seconds: float = turns.SECONDS) -> Done:
     """Charge each invoice that is to be charged for the first time, or `again` now; and tries that nobody ended."""
-    done, now = Done(), till.clock()
     with till.transact() as tx:
-        store.intend_attempts(tx, now, _AT_ONCE, again=again)
-        tries = store.lease_attempts(tx, now, now + LEASE, _AT_ONCE)
-    for each in tries:
-        try:
-            _charge(till, each)
-            done.moved += 1
-        except StripeUnavailable as error:
-            _put_off(till, each, error)
-            done.note(each.attempt.invoice_id, error)
-        except StripeError as error:
-            _refuse(till, each, error)
-            done.note(each.attempt.invoice_id, error)
-    return done
+        store.intend_attempts(tx, till.clock(), _AT_ONCE, again=again)
+    return turns.take(till, _TRIES, seconds=seconds)
 
 
 def _charge(till: Till, each: Collectable) -> None:
@@ -66,12 +58,19 @@ def _check_amount(till: Till, each: Collectable, theirs: StripeInvoice) -> None:
         raise StripeRefused(message, status=None, code="differs")
 
 
-def _refuse(till: Till, each: Collectable, error: StripeError) -> None:
+def _put_off(till: Till, each: Collectable, error: Exception) -> None:
     with till.transact() as tx:
-        dunning.refused(tx, each.attempt, message=error.message, settings=till.settings, now=till.clock())
+        if isinstance(error, StripeError) and not isinstance(error, StripeUnavailable):
+            dunning.refused(tx, each.attempt, message=error.message, settings=till.settings, now=till.clock())
+            return
+        pause = pause_after(1) if isinstance(error, StripeUnavailable) else _PAUSE
+        store.put_attempt_off(tx, each.attempt.id, till.clock() + pause, new_key=burnt(error))
 
 
-def _put_off(till: Till, each: Collectable, error: StripeUnavailable) -> None:
-    with till.transact() as tx:
-        until = till.clock() + pause_after(1)
-        store.put_attempt_off(tx, each.attempt.id, until, new_key=error.answered)
+_TRIES = turns.Waiting(
+    lease=store.lease_attempts,
+    work=_charge,
+    put_off=_put_off,
+    name=lambda each: each.attempt.invoice_id,
+    at_most=_AT_ONCE,
+)

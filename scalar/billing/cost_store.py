@@ -120,14 +120,15 @@ class DueHour:
     metered_at: datetime | None
 
 
-def due_hours(tx: Transaction, until: datetime) -> list[DueHour]:
+def due_hours(tx: Transaction, until: datetime, *, since: datetime | None = None) -> list[DueHour]:
     """Hours that ended by then in which nodes were ours, and that were never costed, or from what has changed since.
 
-    An hour that has been used waits until it is metered.
+    `since`: only those from then on. An hour that has been used waits until it is metered.
     """
     rows = tx.execute(
         """select h as hour, c.costed_at, m.built_at as metered_at
-           from generate_series((select date_trunc('hour', min(starts_at), 'UTC') from blocks),
+           from generate_series(
+               greatest((select date_trunc('hour', min(starts_at), 'UTC') from blocks), %(since)s::timestamptz),
                %(until)s::timestamptz - interval '1 hour', interval '1 hour') h
            left join costed_hours c on c.hour = h left join metered_hours m on m.hour = h
            where (c.hour is null or c.stale or c.metered_at is distinct from m.built_at)
@@ -136,7 +137,7 @@ def due_hours(tx: Transaction, until: datetime) -> list[DueHour]:
                  select from run_tasks t where t.started_at < h + interval '1 hour'
                  and (t.ended_at is null or t.ended_at > h)))
            order by h""",
-        {"until": until},
+        {"until": until, "since": since},
     )
     return [DueHour(**row) for row in rows]
 

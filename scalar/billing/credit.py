@@ -75,6 +75,8 @@ class Position:
     """Used, rated, not drawn from credit, and on no open invoice."""
     receivable: int
     """On open invoices."""
+    written_off: int
+    """Left on uncollectible invoices: a bad debt in the ledger, and owed all the same. It gives no credit back."""
     held: int
     """By jobs, beyond what of them is rated."""
 
@@ -82,7 +84,8 @@ class Position:
         """What new jobs may hold; below zero: spent already. None: no limit."""
         if account is None or not account.limited:
             return None
-        return self.credit + (account.credit_limit or 0) - self.unbilled - self.receivable - self.held
+        owed = self.unbilled + self.receivable + self.written_off
+        return self.credit + (account.credit_limit or 0) - owed - self.held
 
 
 @dataclass(frozen=True, kw_only=True)

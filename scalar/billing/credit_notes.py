@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
-from scalar.billing.invoice_model import SUBTOTAL_KINDS, InvoiceLine, LineKind
+from scalar.billing.invoice_model import OF_JOBS, SUBTOTAL_KINDS, InvoiceLine, LineKind
 from scalar.billing.tax import tax_on
 from scalar.errors import InvalidRequest
 
@@ -135,7 +135,7 @@ def _recompute(before: Mapping[int, InvoiceLine], after: dict[int, InvoiceLine])
 
 
 def _charges(lines: Iterable[InvoiceLine]) -> int:
-    return sum(line.cents for line in lines if line.kind in {LineKind.USAGE, LineKind.CREDIT})
+    return sum(line.cents for line in lines if line.kind in OF_JOBS)
 
 
 def _note(before: Mapping[int, InvoiceLine], after: Mapping[int, InvoiceLine]) -> CreditNoteDraft:

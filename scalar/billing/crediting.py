@@ -5,19 +5,19 @@ from datetime import datetime
 from hashlib import sha256
 
 from scalar.accounts.store import audit
+from scalar.billing import correction_store, wallets
 from scalar.billing import credit_note_store as notes
 from scalar.billing import invoice_store as store
-from scalar.billing import wallets
 from scalar.billing.credit_notes import Correction, CreditNote, CreditNoteDraft, as_they_stand, corrected
 from scalar.billing.invoice_events import tell
-from scalar.billing.invoice_model import Invoice, InvoiceState
+from scalar.billing.invoice_model import Invoice, InvoiceLine, InvoiceState, LineKind
 from scalar.billing.invoice_postings import credit_note_posting
 from scalar.billing.invoices import existing, pay_if_nothing_is_left
 from scalar.billing.ledger import receivable
 from scalar.billing.ledger_store import post
-from scalar.billing.money import MICROS_A_CENT
+from scalar.billing.money import MICROS_A_CENT, usd
 from scalar.database import Transaction
-from scalar.errors import Conflict, IdempotencyConflict
+from scalar.errors import Conflict, IdempotencyConflict, InvalidRequest
 from scalar.ids import new_id
 from scalar.webhooks.model import EventType
 
@@ -47,7 +47,9 @@ def credit(
             f"{invoice.number or invoice.id} is {invoice.state}: only one that is open or paid is corrected."
         )
     before = [each for note in notes_of(tx, invoice.id) for each in note.differences]
-    draft = corrected(as_they_stand(store.lines(tx, invoice.id), before), corrections)
+    lines = as_they_stand(store.lines(tx, invoice.id), before)
+    draft = corrected(lines, corrections)
+    _refuse_twice(tx, invoice, lines, draft)
     made = _made(tx, invoice, draft, reason=reason, actor=actor, now=now)
     notes.insert_note(tx, made, idempotency_key=key, request_hash=asked if key else None)
     _take_off(tx, invoice, made, now)
@@ -68,6 +70,16 @@ def _earlier(tx: Transaction, invoice: Invoice, key: str | None, asked: bytes) -
     if hash_of_it != asked:
         raise IdempotencyConflict("This idempotency key belongs to another credit note of the invoice.")
     return next(each for each in notes_of(tx, invoice.id) if each.id == note_id)
+
+
+def _refuse_twice(tx: Transaction, invoice: Invoice, lines: Sequence[InvoiceLine], draft: CreditNoteDraft) -> None:
+    """What the platform lost is credited by itself, on whatever invoice: it isn't given back once more."""
+    of_jobs = {line.position: line for line in lines if line.kind is LineKind.USAGE}
+    given = {each.position: -each.cents * MICROS_A_CENT for each in draft.differences if each.position in of_jobs}
+    left = correction_store.left_of(tx, invoice.organisation_id, [of_jobs[position] for position in given])
+    for position, micros in given.items():
+        if micros >= left[position] + MICROS_A_CENT:
+            raise InvalidRequest(f"Line {position}: of its job {usd(max(left[position], 0))} is left to give back.")
 
 
 def _made(

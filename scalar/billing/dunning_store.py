@@ -1,7 +1,8 @@
 """SQL of tries to collect an invoice, and of what follows when they fail: one statement a function."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from scalar.billing.collection_store import UNTOLD
@@ -129,6 +130,31 @@ def dunning_of(tx: Transaction, invoice_id: str) -> dict[str, Any] | None:
     return tx.execute(
         "select began_at, failures, next_attempt_at, ended_at, outcome from dunning where invoice_id = %s", [invoice_id]
     ).fetchone()
+
+
+# Overdue, and not charged by us
+
+
+def overdue(tx: Transaction, now: datetime, waits: Sequence[timedelta], limit: int) -> list[tuple[str, int]]:
+    """(id of an open invoice that its customer has to pay by themselves, the number of the notice that is due now)."""
+    rows = tx.execute(
+        """select i.id, n.told + 1 as notice from invoices i
+           left join billing_accounts b on b.organisation_id = i.organisation_id
+           left join stripe_invoices s on s.invoice_id = i.id
+           cross join lateral (select count(*)::integer as told, max(told_at) as last from overdue_notices
+                               where invoice_id = i.id) n
+           where i.state = 'open' and i.due_at < %(now)s and (s.invoice_id is null or not coalesce(b.auto_pay, true))
+             and greatest(i.due_at, n.last) + (%(waits)s::interval[])[n.told + 1] <= %(now)s
+           order by i.due_at, i.id limit %(limit)s""",
+        {"now": now, "waits": list(waits), "limit": limit},
+    )
+    return [(row["id"], row["notice"]) for row in rows]
+
+
+def keep_notice(tx: Transaction, invoice_id: str, number: int, now: datetime) -> bool:
+    """False where it is there."""
+    insert = "insert into overdue_notices (invoice_id, number, told_at) values (%s, %s, %s) on conflict do nothing"
+    return tx.execute(insert, [invoice_id, number, now]).rowcount == 1
 
 
 def _attempt(row: dict[str, Any]) -> Attempt:

@@ -18,13 +18,13 @@ from scalar.billing import caps, wallet_store
 from scalar.billing import hold_store as store
 from scalar.billing.credit import Terms
 from scalar.billing.money import micros, usd
-from scalar.billing.rates import card_of, worst_case
+from scalar.billing.rates import card_of, cards_within, worst_case
 from scalar.billing.running_cost import cost_so_far, costs_so_far
 from scalar.billing.settings import billing_settings
 from scalar.database import Transaction
 from scalar.errors import Conflict, PaymentRequired
 from scalar.jobs.model import Job
-from scalar.metering.model import hour_of
+from scalar.metering.model import Window, hour_of
 
 _MICROSECOND = timedelta(microseconds=1)
 _SILENCE = timedelta(seconds=90)
@@ -41,9 +41,9 @@ class JobCost:
     """Micro-dollars that it may still cost; nothing once it has ended."""
 
 
-def job_costs(tx: Transaction, job_ids: Sequence[str], now: datetime) -> dict[str, JobCost]:
+def job_costs(tx: Transaction, job_ids: Sequence[str]) -> dict[str, JobCost]:
     """Of each of these jobs, in as many queries as for one."""
-    costs, held = (costs_so_far(tx, job_ids, now), store.held(tx, job_ids)) if job_ids else ({}, {})
+    costs, held = (costs_so_far(tx, job_ids), store.held(tx, job_ids)) if job_ids else ({}, {})
     return {each: JobCost(so_far=costs[each], held=held.get(each, 0)) for each in job_ids}
 
 
@@ -54,7 +54,7 @@ def hold_for(tx: Transaction, job: Job, now: datetime, *, new: bool = False) -> 
 
     Raises: `PaymentRequired`, with how much is missing; `SpendCapReached`; `Conflict` where it has cost its max_cost.
     """
-    cost = Decimal(0) if new else cost_so_far(tx, job.id, now)
+    cost = Decimal(0) if new else cost_so_far(tx, job.id)
     if job.spec.max_cost is not None and cost >= job.spec.max_cost:
         raise Conflict(f"{job.id} has cost its max_cost (${cost:.2f}): submit it anew, with a higher one.")
     amount = micros(_bounded(job, cost, cost + _one_try(tx, job, now)))
@@ -70,7 +70,7 @@ def hold_for(tx: Transaction, job: Job, now: datetime, *, new: bool = False) -> 
 
 def hold_on(tx: Transaction, job: Job, now: datetime) -> None:
     """A job is tried again: hold what it has cost, and another try."""
-    cost = cost_so_far(tx, job.id, now)
+    cost = cost_so_far(tx, job.id)
     store.put(tx, job.id, micros(_bounded(job, cost, cost + _one_try(tx, job, now))), now)
 
 
@@ -80,7 +80,7 @@ def keep_up(tx: Transaction, job: Job, now: datetime) -> Decimal:
     """
     card = card_of(tx, job.organisation_id, now)
     unheard = store.unheard(tx, job.id, now, at_most=_SILENCE)
-    cost = cost_so_far(tx, job.id, now)
+    cost = cost_so_far(tx, job.id)
     cost += sum((worst_case(card, job.spec.tier, each, 1, seconds) for each, seconds in unheard.items()), Decimal(0))
     more = Decimal(0)
     if job.spec.max_runtime_seconds is None:
@@ -92,7 +92,7 @@ def keep_up(tx: Transaction, job: Job, now: datetime) -> Decimal:
 def settle(tx: Transaction, job_id: str, now: datetime) -> None:
     """A job has ended: it holds what it cost, and that only until it is rated. Repeats are no-ops."""
     last_use = store.last_use(tx, job_id)
-    cost = cost_so_far(tx, job_id, now) if last_use else Decimal(0)
+    cost = cost_so_far(tx, job_id) if last_use else Decimal(0)
     store.settle(tx, job_id, micros(cost), hour_of(last_use - _MICROSECOND) if last_use else None, now)
 
 
@@ -102,8 +102,12 @@ def _one_try(tx: Transaction, job: Job, now: datetime) -> Decimal:
 
 
 def _worst(tx: Transaction, job: Job, seconds: Decimal, now: datetime) -> Decimal:
-    wanted, card = job.spec.requirements, card_of(tx, job.organisation_id, now)
-    return worst_case(card, job.spec.tier, wanted.gpu_type, wanted.gpus * wanted.nodes, seconds)
+    """At the dearest of the cards that hold meanwhile: a price that is set already, and is yet to begin, counts."""
+    wanted, meanwhile = job.spec.requirements, Window(start=now, end=now + timedelta(seconds=float(seconds)))
+    return max(
+        worst_case(card, job.spec.tier, wanted.gpu_type, wanted.gpus * wanted.nodes, seconds)
+        for card in cards_within(tx, job.organisation_id, meanwhile)
+    )
 
 
 def _bounded(job: Job, cost: Decimal, worst: Decimal) -> Decimal:

@@ -9,6 +9,8 @@ from datetime import date, datetime
 from itertools import islice
 from typing import Any
 
+from scalar.billing import correction_store as corrections
+from scalar.billing import coupon_store
 from scalar.billing import invoice_sources as sources
 from scalar.billing import invoice_store as store
 from scalar.billing.invoice_model import InvoiceDraft, LineKind
@@ -79,15 +81,20 @@ def _work_out(
     organisations = list(batch)
     charges, customers = sources.charges(tx, batch.values()), sources.customers(tx, organisations)
     credit, carried = sources.credit_to_apply(tx, organisations), sources.carried(tx, organisations)
-    offer, rates = sources.offer(tx, month), sources.tax_rates(tx)
+    corrected, shortfalls = (
+        corrections.already_credited(tx, batch.values()),
+        corrections.shortfalls_billed(tx, organisations),
+    )
+    offer, rates = coupon_store.offer(tx, month, organisations), sources.tax_rates(tx)
 
     def work_out(organisation_id: str) -> InvoiceDraft:
         return build(
             organisation_id,
             month,
-            charges=charges.get(batch[organisation_id], []),
-            coupons=offer.of(organisation_id, month),
+            charges=[*charges.get(batch[organisation_id], []), *corrected.get(batch[organisation_id], [])],
+            coupons=offer.of(organisation_id),
             commitment=committed.get(organisation_id, 0),
+            shortfalls_billed=shortfalls.get(organisation_id),
             credit=max(credit.get(organisation_id, 0), 0),
             carried_in=carried.get(organisation_id, 0),
             tax_rate=rate_for(rates, customers[organisation_id].domicile, month),

@@ -50,9 +50,11 @@ class LineKind(StrEnum):
     """One job's use of one GPU type in one tier."""
     CREDIT = "credit"
     """Seconds of a job that the platform lost."""
+    ALREADY_CREDITED = "already_credited"
+    """Of what a job gets back: what a credit note had given back before. Nobody gets more than was charged."""
     COUPON = "coupon"
     COMMITMENT = "commitment"
-    """What is missing to the month's minimum."""
+    """What is missing to the month's minimum; of an earlier month, below zero: it was used after all, and told late."""
     TAX = "tax"
     TO_WALLET = "to_wallet"
     """Where credits are more than charges, the invoice is evened out: so much goes to the wallet."""
@@ -60,7 +62,9 @@ class LineKind(StrEnum):
     """Due on an earlier invoice, and too little to be charged then."""
 
 
-SUBTOTAL_KINDS = frozenset({LineKind.USAGE, LineKind.CREDIT, LineKind.COUPON, LineKind.COMMITMENT})
+OF_JOBS = frozenset({LineKind.USAGE, LineKind.CREDIT, LineKind.ALREADY_CREDITED})
+"""Each of a job's use of one GPU type in one tier and month: what coupons are taken off."""
+SUBTOTAL_KINDS = OF_JOBS | {LineKind.COUPON, LineKind.COMMITMENT}
 """What is taxed; its cents are those of its micro-dollars, all together."""
 
 
@@ -75,13 +79,13 @@ class Charge:
     job_name: str
     tier: str
     gpu_type: str
-    gpu_seconds: Decimal
-    """Below zero in a credit."""
-    free_seconds: Decimal
-    """Those of them that cost nothing."""
-    exact: Decimal
-    """Dollars."""
     micros: int
+    gpu_seconds: Decimal = Decimal(0)
+    """Below zero in a credit."""
+    free_seconds: Decimal = Decimal(0)
+    """Those of them that cost nothing."""
+    exact: Decimal = Decimal(0)
+    """Dollars."""
 
 
 @dataclass(frozen=True, kw_only=True)

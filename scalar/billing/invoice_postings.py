@@ -1,6 +1,7 @@
 """What an invoice's life means in the ledger. Pure.
 
 month        coupons: credits ─► unbilled          a commitment's shortfall: unbilled ─► revenue
+             what was credited twice: unbilled ─► credits
 tax          unbilled ─► tax
 open         receivable ─► unbilled, to the last micro-dollar; what cents can't say goes to rounding
 to wallet    receivable ─► wallet                  (posted by `wallets.top_up`)
@@ -35,6 +36,7 @@ def month_posting(invoice_id: str, draft: InvoiceDraft, at: datetime) -> Posting
     entries = [
         *move(-draft.micros(LineKind.COUPON), debit=CREDITS, credit=mine),
         *move(draft.micros(LineKind.COMMITMENT), debit=mine, credit=REVENUE),
+        *move(draft.micros(LineKind.ALREADY_CREDITED), debit=mine, credit=CREDITS),
     ]
     return _posting(invoice_id, "month", at, entries)
 

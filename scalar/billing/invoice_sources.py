@@ -1,4 +1,4 @@
-"""SQL of what invoices are made of: rated lines, credit, coupons, commitments, and whom they go to."""
+"""SQL of what invoices are made of: rated lines, credit, commitments, and whom they go to."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from scalar.billing.coupons import Coupon
 from scalar.billing.invoice_model import Charge, LineKind
 from scalar.billing.invoicing import commitment_of
 from scalar.billing.months import end_of, share_of, start_of
@@ -111,7 +110,7 @@ def commitments(tx: Transaction, month: date, organisations: Sequence[str] | Non
     """Micro-dollars that a month is to bring at least, by what organisations' own cards say."""
     rows = tx.execute(
         """select organisation_id, minimum_commitment, effective_from, effective_until from rate_cards
-           where minimum_commitment > 0 and organisation_id is not null
+           where minimum_commitment > 0 and organisation_id is not null and withdrawn_at is null
              and (%(orgs)s::text[] is null or organisation_id = any(%(orgs)s))
              and effective_from < %(end)s and (effective_until is null or effective_until > %(start)s)""",
         {"start": start_of(month), "end": end_of(month), "orgs": organisations},
@@ -134,36 +133,10 @@ def without_invoice(tx: Transaction, month: date, organisations: Iterable[str]) 
     return [row["org"] for row in rows]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Offer:
-    coupons: tuple[Coupon, ...]
-    used: frozenset[tuple[str, str]]
-    """(organisation, coupon): those that were on an invoice."""
-
-    def of(self, organisation_id: str, month: date) -> list[Coupon]:
-        """Its own first."""
-        fitting = [
-            each
-            for each in self.coupons
-            if each.holds(organisation_id, start_of(month))
-            and not (each.once and (organisation_id, each.id) in self.used)
-        ]
-        return sorted(fitting, key=lambda each: (each.organisation_id is None, each.id))
-
-
-def offer(tx: Transaction, month: date) -> Offer:
-    rows = tx.execute(
-        """select id, code, organisation_id, percent_off, amount_off_micros, starts_at, ends_at, once from coupons
-           where starts_at <= %(at)s and (ends_at is null or ends_at > %(at)s)""",
-        {"at": start_of(month)},
-    )
-    coupons = tuple(Coupon(**row) for row in rows)
-    used = tx.execute(
-        """select distinct i.organisation_id, l.coupon_id from invoice_lines l join invoices i on i.id = l.invoice_id
-           where l.coupon_id = any(%s) and i.state not in ('draft', 'void')""",
-        [[coupon.id for coupon in coupons]],
-    )
-    return Offer(coupons=coupons, used=frozenset((row["organisation_id"], row["coupon_id"]) for row in used))
+def commitments_waiting(tx: Transaction, month: date) -> bool:
+    """Whether somebody has committed to some of the month, and has no invoice of it."""
+    committed = (organisation_id for organisation_id, micros in commitments(tx, month, None).items() if micros)
+    return bool(without_invoice(tx, month, committed))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,6 +77,14 @@ def drafts(tx: Transaction, month: date, organisation_id: str | None = None) -> 
     return {row["organisation_id"]: row["id"] for row in rows}
 
 
+def drafts_of(tx: Transaction, month: date) -> list[Invoice]:
+    """All that a month has."""
+    rows = tx.execute(
+        f"select {_INVOICE} from invoices where month = %s and state = 'draft' order by organisation_id", [month]
+    )
+    return [_invoice(row) for row in rows]
+
+
 def insert_drafts(tx: Transaction, month: date, organisations: Sequence[str], now: datetime) -> None:
     """For those that have no invoice of that month."""
     tx.execute(
@@ -119,10 +127,20 @@ def delete_empty(tx: Transaction, invoices: Sequence[str]) -> set[str]:
 
 
 def lines(tx: Transaction, invoice_id: str) -> list[InvoiceLine]:
+    return lines_of(tx, [invoice_id])[invoice_id]
+
+
+def lines_of(tx: Transaction, invoices: Sequence[str]) -> dict[str, list[InvoiceLine]]:
+    """Of each, in order."""
     rows = tx.execute(
-        f"select {', '.join(_LINE)} from invoice_lines where invoice_id = %s order by position", [invoice_id]
+        f"""select invoice_id, {", ".join(_LINE)} from invoice_lines
+            where invoice_id = any(%s) order by invoice_id, position""",
+        [list(invoices)],
     )
-    return [InvoiceLine(**{**row, "kind": LineKind(row["kind"])}) for row in rows]
+    found: dict[str, list[InvoiceLine]] = {each: [] for each in invoices}
+    for row in rows:
+        found[row.pop("invoice_id")].append(InvoiceLine(**{**row, "kind": LineKind(row["kind"])}))
+    return found
 
 
 def next_number(tx: Transaction, series: str, year: int) -> str:

@@ -8,19 +8,21 @@ Nobody waits for another in a circle: a deed takes the invoices first, and posts
 themselves what a deed is about (a payment) calls the deed first.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from scalar.accounts.store import audit
+from scalar.billing import invoice_checks as checks
 from scalar.billing import invoice_sources as sources
 from scalar.billing import invoice_store as store
-from scalar.billing import wallets
+from scalar.billing import wallet_store, wallets
 from scalar.billing.invoice_drafts import draft_month
 from scalar.billing.invoice_events import tell
-from scalar.billing.invoice_model import Invoice, InvoiceDraft, InvoiceState, LineKind
+from scalar.billing.invoice_model import Invoice, InvoiceDraft, InvoiceLine, InvoiceState, LineKind
 from scalar.billing.invoice_postings import bad_debt_posting, month_posting, open_posting, tax_posting, void_posting
 from scalar.billing.invoicing import paid_from_credit
 from scalar.billing.ledger import receivable
-from scalar.billing.ledger_store import closed_periods, post
+from scalar.billing.ledger_store import closed_periods, post, post_all
 from scalar.billing.money import MICROS_A_CENT
 from scalar.billing.months import last_moment_of
 from scalar.billing.tax import TaxRate
@@ -35,7 +37,7 @@ def open_invoice(tx: Transaction, invoice_id: str, *, actor: str, now: datetime,
     """Give a draft its number and put it in the books, as it is with all that has come until now. Repeats are no-ops.
 
     Credit that is left is drawn for it, its tax included. One with nothing left to be paid is paid at once.
-    Raises: `NotFound`, `IllegalMove` where it is void or written off.
+    Raises: `NotFound`, `IllegalMove` where it is void or written off; `Conflict` with all that is wrong with it.
     """
     store.lock_invoices(tx)
     found = existing(store.invoice(tx, invoice_id))
@@ -44,14 +46,21 @@ def open_invoice(tx: Transaction, invoice_id: str, *, actor: str, now: datetime,
     if found.state is not InvoiceState.DRAFT:
         raise IllegalMove(f"{found.number} is {found.state}: it can't be opened.")
     draft_month(tx, found.month, now, organisation_id=found.organisation_id)
-    return _open(tx, existing(store.invoice(tx, found.id)), actor=actor, now=now, due_in=due_in)
+    _refuse_wrong(tx, found.month, organisation_id=found.organisation_id)
+    (opened,) = _open(tx, [existing(store.invoice(tx, found.id))], actor=actor, now=now, due_in=due_in)
+    return opened
 
 
 def open_month(tx: Transaction, month: date, *, actor: str, now: datetime, due_in: timedelta) -> list[Invoice]:
-    """Open every draft of a month, as it is after it was made again; those that are open now."""
+    """Open every draft of a month, as it is after it was made again; those that are open now.
+
+    Raises: `Conflict` with all that is wrong with one of them: then none is opened.
+    """
     draft_month(tx, month, now)
-    found = [existing(store.invoice(tx, invoice_id)) for invoice_id in store.drafts(tx, month).values()]
-    return [_open(tx, each, actor=actor, now=now, due_in=due_in) for each in found]
+    found = store.drafts_of(tx, month)
+    if found:
+        _refuse_wrong(tx, month)
+    return _open(tx, found, actor=actor, now=now, due_in=due_in)
 
 
 def void(tx: Transaction, invoice_id: str, *, actor: str, reason: str, now: datetime) -> Invoice:
@@ -139,10 +148,20 @@ def existing(invoice: Invoice | None) -> Invoice:
     return invoice
 
 
-def _open(tx: Transaction, found: Invoice, *, actor: str, now: datetime, due_in: timedelta) -> Invoice:
-    """Of a draft that is as it would be now."""
-    number = store.next_number(tx, "INV", now.year)
+def _refuse_wrong(tx: Transaction, month: date, *, organisation_id: str | None = None) -> None:
+    reasons = checks.before_opening(tx, month, organisation_id=organisation_id)
+    if reasons:
+        raise Conflict(f"{month:%Y-%m} can't be opened: {'; '.join(reasons[:5])}.", reasons=reasons)
+
+
+def _open(tx: Transaction, found: Sequence[Invoice], *, actor: str, now: datetime, due_in: timedelta) -> list[Invoice]:
+    """Of drafts of one month that are as they would be now."""
     _put_in_the_books(tx, found, now)
+    return [_opened(tx, each, actor=actor, now=now, due_in=due_in) for each in found]
+
+
+def _opened(tx: Transaction, found: Invoice, *, actor: str, now: datetime, due_in: timedelta) -> Invoice:
+    number = store.next_number(tx, "INV", now.year)
     store.open_draft(tx, found.id, number, now=now, due_in=due_in)
     store.take_carried(tx, found.organisation_id, found.id)
     audit(tx, actor, "invoice.open", found.id, number=number)
@@ -152,39 +171,53 @@ def _open(tx: Transaction, found: Invoice, *, actor: str, now: datetime, due_in:
     return existing(store.invoice(tx, found.id))
 
 
-def _put_in_the_books(tx: Transaction, found: Invoice, now: datetime) -> None:
+def _put_in_the_books(tx: Transaction, found: Sequence[Invoice], now: datetime) -> None:
     """What belongs to the month, and the tax, are unbilled first; credit is drawn for all; then it is owed."""
-    draft = _draft_of(tx, found)
-    closed = found.month in closed_periods(tx)
-    post(tx, month_posting(found.id, draft, now if closed else last_moment_of(found.month)))
-    post(tx, tax_posting(found.id, draft, now))
-    wallets.draw(tx, found.organisation_id, now)
-    credit = sources.credit_to_apply(tx, [found.organisation_id]).get(found.organisation_id, 0)
-    draft = paid_from_credit(draft, max(credit, 0))
-    store.set_totals(tx, [(found.id, draft, found.bill_to)], now)
-    post(tx, open_posting(found.id, draft, now))
+    closed, drafts = closed_periods(tx), _drafts_of(tx, found)
+    months = (
+        month_posting(each.id, drafts[each.id], now if each.month in closed else last_moment_of(each.month))
+        for each in found
+    )
+    post_all(tx, [*months, *(tax_posting(each.id, drafts[each.id], now) for each in found)])
+    customers = [each.organisation_id for each in found]
+    for organisation_id in wallet_store.organisations_to_draw(tx, now, among=customers):
+        wallets.draw(tx, organisation_id, now)
+    credit = sources.credit_to_apply(tx, customers)
+    paid = {each.id: paid_from_credit(drafts[each.id], max(credit.get(each.organisation_id, 0), 0)) for each in found}
+    store.set_totals(tx, [(each.id, paid[each.id], each.bill_to) for each in found], now)
+    post_all(tx, [open_posting(each.id, paid[each.id], now) for each in found])
+    for invoice_id, draft in paid.items():
+        _to_wallet(tx, invoice_id, draft, now)
+
+
+def _to_wallet(tx: Transaction, invoice_id: str, draft: InvoiceDraft, now: datetime) -> None:
     over = draft.cents(LineKind.TO_WALLET)
     if over:
         wallets.top_up(
             tx,
-            found.organisation_id,
+            draft.organisation_id,
             over * MICROS_A_CENT,
-            f"invoice/{found.id}/to_wallet",
+            f"invoice/{invoice_id}/to_wallet",
             now,
-            paid_into=receivable(found.organisation_id),
+            paid_into=receivable(draft.organisation_id),
             note="Credits of an invoice that were more than its charges",
         )
 
 
-def _draft_of(tx: Transaction, found: Invoice) -> InvoiceDraft:
-    """As it is kept; its tax rate is known by name and percentage alone."""
+def _drafts_of(tx: Transaction, found: Sequence[Invoice]) -> dict[str, InvoiceDraft]:
+    """By invoice, as they are kept."""
+    lines = store.lines_of(tx, [each.id for each in found])
+    return {each.id: _draft_of(each, lines[each.id]) for each in found}
+
+
+def _draft_of(found: Invoice, lines: Sequence[InvoiceLine]) -> InvoiceDraft:
+    """Its tax rate is known by name and percentage alone."""
     rate = None
     if found.tax_name is not None and found.tax_percent is not None:
         rate = TaxRate(
             country="", region=None, name=found.tax_name, percent=found.tax_percent, effective_from=found.month
         )
-    lines = tuple(store.lines(tx, found.id))
-    return InvoiceDraft(organisation_id=found.organisation_id, month=found.month, lines=lines, tax_rate=rate)
+    return InvoiceDraft(organisation_id=found.organisation_id, month=found.month, lines=tuple(lines), tax_rate=rate)
 
 
 def _told(tx: Transaction, invoice_id: str, type: EventType, at: datetime) -> Invoice:

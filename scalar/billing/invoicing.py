@@ -8,7 +8,7 @@ line's cents are within one of its own micro-dollars, and together they are the 
 those cents, as anybody would who checks it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -19,6 +19,7 @@ from scalar.billing.invoice_model import MINIMUM_DUE, Charge, InvoiceDraft, Invo
 from scalar.billing.money import cents
 from scalar.billing.tax import TaxRate, tax_on
 
+_KINDS = list(LineKind)
 _MICRO_DOLLAR = Decimal("0.000001")
 
 
@@ -29,6 +30,7 @@ def build(
     charges: Sequence[Charge] = (),
     coupons: Sequence[Coupon] = (),
     commitment: int = 0,
+    shortfalls_billed: Mapping[date, int] | None = None,
     credit: int = 0,
     carried_in: int = 0,
     tax_rate: TaxRate | None = None,
@@ -36,7 +38,8 @@ def build(
     """The invoice of one organisation for one month; the same inputs, in whatever order, are the same invoice.
 
     `commitment`: micro-dollars that the month is to bring at least, counted on usage before credits and coupons: a
-    credit for our fault is not eaten up by it.
+    credit for our fault is not eaten up by it. What came late counts for its own month: `shortfalls_billed` has, by
+    month, what earlier invoices asked for because it was missing then.
     `credit`: micro-dollars drawn from wallet and grants that no earlier invoice has shown: it pays for what was used
     first, first. `carried_in`: cents.
     """
@@ -44,6 +47,7 @@ def build(
     lines = [
         *map(_charge_line, ordered),
         *_coupon_line(ordered, coupons),
+        *_late_commitment_lines(month, ordered, shortfalls_billed or {}),
         *_commitment_line(month, ordered, commitment),
     ]
     lines = rounded(lines)
@@ -73,8 +77,9 @@ def rounded(lines: Iterable[InvoiceLine]) -> list[InvoiceLine]:
     so_far, given, done = 0, 0, []
     for line in lines:
         so_far += line.micros
-        done.append(replace(line, cents=cents(so_far) - given))
-        given = cents(so_far)
+        upto = cents(so_far)
+        done.append(replace(line, cents=upto - given))
+        given = upto
     return done
 
 
@@ -83,14 +88,16 @@ def commitment_of(minimums: Iterable[tuple[int, Fraction]]) -> int:
     return round(sum((minimum * part for minimum, part in minimums), Fraction(0)))
 
 
-def _order(charge: Charge) -> tuple[date, str, str, str, str]:
-    return (charge.month, charge.job_id, charge.tier, charge.gpu_type, charge.kind[::-1])
+def _order(charge: Charge) -> tuple[date, str, str, str, int]:
+    return (charge.month, charge.job_id, charge.tier, charge.gpu_type, _KINDS.index(charge.kind))
 
 
 def _charge_line(charge: Charge) -> InvoiceLine:
     what = f"{charge.job_name}: {charge.gpu_type}, {charge.tier}"
     if charge.kind is LineKind.CREDIT:
         what = f"Credit, time lost by the platform: {what}"
+    elif charge.kind is LineKind.ALREADY_CREDITED:
+        what = f"Given back by a credit note already: {what}"
     elif charge.free_seconds:
         what = f"{what} ({charge.free_seconds.normalize():f} s free)"
     hours = charge.gpu_seconds / 3600
@@ -121,11 +128,38 @@ def _coupon_line(charges: Sequence[Charge], coupons: Sequence[Coupon]) -> list[I
 
 
 def _commitment_line(month: date, charges: Sequence[Charge], commitment: int) -> list[InvoiceLine]:
-    used = sum(charge.micros for charge in charges if charge.kind is LineKind.USAGE)
+    used = _used_in(month, charges)
     if used >= commitment:
         return []
     what = f"Minimum commitment of {month:%B %Y}: what is missing to it"
     return [InvoiceLine(position=0, kind=LineKind.COMMITMENT, description=what, micros=commitment - used, cents=0)]
+
+
+def _late_commitment_lines(
+    month: date, charges: Sequence[Charge], shortfalls_billed: Mapping[date, int]
+) -> list[InvoiceLine]:
+    """What came late was paid for already, as far as its month's commitment was billed without it."""
+    taken_back = {
+        each: min(billed, _used_in(each, charges))
+        for each, billed in sorted(shortfalls_billed.items())
+        if each != month
+    }
+    return [
+        InvoiceLine(
+            position=0,
+            kind=LineKind.COMMITMENT,
+            description=f"Minimum commitment of {each:%B %Y}: used after all, and paid for already",
+            micros=-micros,
+            cents=0,
+            usage_month=each,
+        )
+        for each, micros in taken_back.items()
+        if micros > 0
+    ]
+
+
+def _used_in(month: date, charges: Sequence[Charge]) -> int:
+    return sum(charge.micros for charge in charges if charge.kind is LineKind.USAGE and charge.month == month)
 
 
 def _tax_line(subtotal: int, rate: TaxRate | None) -> list[InvoiceLine]:

@@ -1,12 +1,13 @@
 """SQL of the ledger: one statement a function."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from psycopg.errors import RestrictViolation
 
 from scalar.billing.ledger import Account, Posting
-from scalar.database import Transaction, one
+from scalar.database import Transaction, columns, one
 from scalar.errors import Conflict
 
 
@@ -15,43 +16,36 @@ def post(tx: Transaction, posting: Posting) -> bool:
 
     Raises: `Conflict` where its month is closed.
     """
-    if not posting.entries:
-        return False
-    open_accounts(tx, [entry.account for entry in posting.entries])
-    try:
-        row = tx.execute(
-            """insert into ledger_transactions (source, kind, at, description) values (%s, %s, %s, %s)
-               on conflict (source) do nothing returning id""",
-            [posting.source, posting.kind, posting.at, posting.description],
-        ).fetchone()
-    except RestrictViolation as error:
-        raise Conflict(f"The books of {posting.at:%Y-%m} are closed: nothing can be posted to them.") from error
-    if row is None:
-        return False
-    names = [entry.account.name for entry in posting.entries]
-    amounts = [entry.amount for entry in posting.entries]
-    tx.execute(
-        """insert into ledger_entries (transaction_id, account, amount)
-           select %s, * from unnest(%s::text[], %s::bigint[])""",
-        [row["id"], names, amounts],
-    )
-    # By name, as everywhere: two postings never wait for each other in a circle.
-    tx.execute(
-        """insert into ledger_balances as b (account, amount)
-           select account, sum(amount) from unnest(%s::text[], %s::bigint[]) as e (account, amount)
-           group by account order by account
-           on conflict (account) do update set amount = b.amount + excluded.amount""",
-        [names, amounts],
-    )
-    return True
+    return posting.source in post_all(tx, [posting])
+
+
+def post_all(tx: Transaction, postings: Iterable[Posting]) -> set[str]:
+    """Write many, in as few statements as one: the sources of those that were not posted before, and have entries.
+
+    Raises: `Conflict` where the month of one is closed.
+    """
+    wanted = [posting for posting in postings if posting.entries]
+    if not wanted:
+        return set()
+    open_accounts(tx, [entry.account for posting in wanted for entry in posting.entries])
+    made = _insert_transactions(tx, wanted)
+    entries = [
+        (made[posting.source], entry.account.name, entry.amount)
+        for posting in wanted
+        if posting.source in made
+        for entry in posting.entries
+    ]
+    if entries:
+        _insert_entries(tx, entries)
+    return set(made)
 
 
 def open_accounts(tx: Transaction, accounts: Iterable[Account]) -> None:
     wanted = sorted({(each.name, each.kind.value, each.organisation_id) for each in accounts}, key=lambda each: each[0])
     tx.execute(
         """insert into ledger_accounts (name, kind, organisation_id)
-           select * from unnest(%s::text[], %s::text[], %s::text[]) on conflict do nothing""",
-        [list(column) for column in zip(*wanted, strict=True)],
+           select * from unnest(%b::text[], %b::text[], %b::text[]) on conflict do nothing""",
+        columns(wanted),
     )
 
 
@@ -82,6 +76,26 @@ def summed(tx: Transaction, *, until: datetime | None = None) -> dict[str, int]:
         {"until": until},
     )
     return {row["account"]: row["amount"] for row in rows}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OffBalance:
+    """An account whose balance is not what its entries add up to, in micro-dollars."""
+
+    account: str
+    balance: int
+    entries: int
+
+
+def off_balances(tx: Transaction) -> list[OffBalance]:
+    """In one statement: what is posted meanwhile is in both, or in neither."""
+    rows = tx.execute(
+        """with summed as (select account, sum(amount)::bigint as amount from ledger_entries group by account)
+           select account, coalesce(b.amount, 0) as balance, coalesce(s.amount, 0) as entries
+           from ledger_balances b full join summed s using (account)
+           where coalesce(b.amount, 0) <> coalesce(s.amount, 0) order by account"""
+    )
+    return [OffBalance(**row) for row in rows]
 
 
 def rebuild(tx: Transaction) -> None:
@@ -116,3 +130,36 @@ def reopen_period(tx: Transaction, month: date) -> bool:
 
 def closed_periods(tx: Transaction) -> list[date]:
     return [row["month"] for row in tx.execute("select month from closed_periods order by month")]
+
+
+def _insert_transactions(tx: Transaction, postings: Iterable[Posting]) -> dict[str, int]:
+    """Those whose source is new: its id by source. By source, so that two of many never wait in a circle."""
+    rows = sorted((each.source, each.kind, each.at, each.description) for each in postings)
+    try:
+        made = tx.execute(
+            """insert into ledger_transactions (source, kind, at, description)
+               select * from unnest(%b::text[], %b::text[], %b::timestamptz[], %b::text[])
+               on conflict (source) do nothing returning source, id""",
+            columns(rows),
+        ).fetchall()
+    except RestrictViolation as error:
+        months = " and ".join(sorted({f"{at:%Y-%m}" for _, _, at, _ in rows}))
+        raise Conflict(f"The books of {months} are closed: nothing can be posted to them.") from error
+    return {row["source"]: row["id"] for row in made}
+
+
+def _insert_entries(tx: Transaction, entries: Sequence[tuple[int, str, int]]) -> None:
+    """(transaction, account, amount) of each. Balances by name, as everywhere: no two postings wait in a circle."""
+    values = columns(entries)
+    tx.execute(
+        """insert into ledger_entries (transaction_id, account, amount)
+           select * from unnest(%b::bigint[], %b::text[], %b::bigint[])""",
+        values,
+    )
+    tx.execute(
+        """insert into ledger_balances as b (account, amount)
+           select account, sum(amount) from unnest(%b::text[], %b::bigint[]) as e (account, amount)
+           group by account order by account
+           on conflict (account) do update set amount = b.amount + excluded.amount""",
+        values[1:],
+    )

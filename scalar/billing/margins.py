@@ -36,7 +36,7 @@ def margin_of_job(tx: Transaction, job_id: str, now: datetime) -> JobMargin:
     return JobMargin(
         job_id=job_id,
         organisation_id=job.organisation_id,
-        revenue=micros(cost_so_far(tx, job_id, now)),
+        revenue=micros(cost_so_far(tx, job_id)),
         cost=sum(each.cost for each in costs),
         idle_cost=sum(each.idle_cost for each in costs),
         gpu_seconds=gpu_seconds(spans),

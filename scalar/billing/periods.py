@@ -6,11 +6,11 @@ from datetime import date, datetime
 from scalar.accounts.store import audit
 from scalar.billing import invoice_checks as checks
 from scalar.billing import invoice_store as store
-from scalar.billing import ledger_store
-from scalar.billing.months import end_of, start_of
+from scalar.billing import ledger_store, month_ties
+from scalar.billing.ledger_store import OffBalance
+from scalar.billing.months import end_of
 from scalar.database import Transaction
 from scalar.errors import Conflict, NotFound
-from scalar.metering.store import unbuilt_hours
 
 
 def close(tx: Transaction, month: date, *, actor: str, now: datetime) -> bool:
@@ -36,32 +36,26 @@ def reopen(tx: Transaction, month: date, *, actor: str, reason: str) -> None:
     audit(tx, actor, "period.reopen", f"{month:%Y-%m}", reason=reason)
 
 
+def rebuild_balances(tx: Transaction, *, actor: str) -> list[OffBalance]:
+    """Throw the ledger's balances away and add them up anew from its entries; those that were something else."""
+    off = ledger_store.off_balances(tx)
+    ledger_store.rebuild(tx)
+    changed = {each.account: {"was": each.balance, "is": each.entries} for each in off}
+    audit(tx, actor, "ledger.rebuild_balances", "ledger", changed=changed)
+    return off
+
+
 def in_the_way(tx: Transaction, month: date, now: datetime) -> list[str]:
     """Why a month can't be closed, in words; empty: it can."""
     if now < end_of(month):
         return ["it is not over"]
-    hours = unrated_hours(tx, month)
     drafts = store.drafts(tx, month)
     return [
-        *([f"{len(hours)} hour(s) are not rated, the first {hours[0]:%Y-%m-%d %H:%M}"] if hours else []),
         *([f"{len(drafts)} draft(s) are left"] if drafts else []),
-        *checks.lines_on_no_invoice(tx, month),
-        *checks.invoices_that_do_not_add_up(tx, month),
-        *checks.invoices_below_zero(tx, month),
-        *checks.unbilled_that_differs(tx, month),
+        *checks.before_opening(tx, month),
+        *checks.receivables_that_differ(tx),
+        *month_ties.off(tx, month),
     ]
-
-
-def unrated_hours(tx: Transaction, month: date) -> list[datetime]:
-    """Hours in which something was used that aren't metered, or not rated as they were metered last."""
-    rows = tx.execute(
-        """select m.hour from metered_hours m left join rated_hours r on r.hour = m.hour
-           where m.hour >= %(start)s and m.hour < %(end)s
-             and (r.hour is null or r.built_at is distinct from m.built_at)""",
-        {"start": start_of(month), "end": end_of(month)},
-    )
-    unmetered = unbuilt_hours(tx, since=start_of(month), until=end_of(month))
-    return sorted({*(row["hour"] for row in rows), *unmetered})
 
 
 @dataclass(frozen=True, kw_only=True)

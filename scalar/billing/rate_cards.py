@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from scalar.billing.pricing.flat import Flat
 from scalar.billing.pricing.market import Market
@@ -29,16 +30,24 @@ class RateCard:
     """None: for everybody who has none of their own."""
     effective_from: datetime
     effective_until: datetime | None = None
-    prices: Mapping[PriceKey, PricingModel] = field(default_factory=dict)
+    prices: Mapping[PriceKey, PricingModel] = field(default_factory=dict, hash=False)
     minimum_commitment: int = 0
-    """Micro-dollars a month: what is missing of it is a line of the invoice."""
-    discount_percent: Decimal = Decimal(0)
-    """Off every price."""
-    free_gpu_seconds: Decimal = Decimal(0)
-    """A month, of whatever type and tier: the first that are used."""
+    """Micro-dollars a month, of an organisation's own card: what is missing of it is a line of the invoice."""
+    discount_percent: Decimal | None = None
+    """Off every price, those from the default card too, in place of its own discount. None: off none of this card's,
+    and those from the default are as it discounts them.
+    """
+    free_gpu_seconds: Decimal | None = None
+    """A month, of whatever type and tier: the first that are used. None: as many as the default card has."""
+    withdrawn_at: datetime | None = None
+    """It was never in force."""
 
     def in_force(self, at: datetime) -> bool:
-        return self.effective_from <= at and (self.effective_until is None or at < self.effective_until)
+        return (
+            self.withdrawn_at is None
+            and self.effective_from <= at
+            and (self.effective_until is None or at < self.effective_until)
+        )
 
     @property
     def depends_on_quantity(self) -> bool:
@@ -62,6 +71,8 @@ DEFAULT_RATE_CARD = RateCard(
         (ANY_TYPE, Tier.FAST): Flat(price=per_gpu_hour("4.00")),
         (ANY_TYPE, Tier.FLEX): Market(margin_percent=Decimal(20), cap=per_gpu_hour("3.40")),
     },
+    discount_percent=Decimal(0),
+    free_gpu_seconds=Decimal(0),
 )
 """What holds where nothing is configured. An H100: $3.60 an hour; flex at the market's price and 20%, at most $3.00.
 Any other GPU: $4.00; flex at the market's price and 20%, at most $3.40.
@@ -76,16 +87,25 @@ def card_in_force(cards: Iterable[RateCard], organisation_id: str, at: datetime)
     return completed(found.get(organisation_id), found.get(None))
 
 
+@lru_cache(maxsize=4096)
 def completed(own: RateCard | None, default: RateCard | None) -> RateCard:
-    """The first that there is, with what it leaves open from the next, and its discount taken off."""
-    first, *rest = [*(card for card in (own, default) if card), DEFAULT_RATE_CARD]
-    prices = dict(first.prices)
+    """The first that there is, with what it leaves open from the next: prices, with discounts off, and free seconds."""
+    first, *rest = cards = [*(card for card in (own, default) if card), DEFAULT_RATE_CARD]
+    prices = _discounted(first, own, default)
     for card in rest:
         covered = {tier for gpu_type, tier in prices if gpu_type == ANY_TYPE}
-        prices |= {key: model for key, model in card.prices.items() if key not in prices and key[1] not in covered}
-    if first.discount_percent:
-        prices = {key: model.discounted(first.discount_percent) for key, model in prices.items()}
-    return replace(first, prices=prices)
+        more = _discounted(card, own, default)
+        prices |= {key: model for key, model in more.items() if key not in prices and key[1] not in covered}
+    free = next((card.free_gpu_seconds for card in cards if card.free_gpu_seconds is not None), Decimal(0))
+    return replace(first, prices=prices, free_gpu_seconds=free)
+
+
+def _discounted(card: RateCard, own: RateCard | None, default: RateCard | None) -> dict[PriceKey, PricingModel]:
+    """A card's prices as they are paid: by the own card's discount, or else, unless they are its own, the default's."""
+    percent = own.discount_percent if own else None
+    if percent is None and default and card is not own:
+        percent = default.discount_percent
+    return {key: model.discounted(percent) if percent else model for key, model in card.prices.items()}
 
 
 def price_of(card: RateCard, gpu_type: str, tier: str) -> PricingModel:
@@ -104,8 +124,3 @@ def prices_for(card: RateCard, gpu_type: str | None, tier: str) -> list[PricingM
     if gpu_type is not None:
         return [price_of(card, gpu_type, tier)]
     return [price_of(card, each, tier) for each, of in card.prices if of == tier]
-
-
-def commitment_shortfall(card: RateCard, used: int) -> int:
-    """Micro-dollars that a month's usage lacks of what the card commits to."""
-    return max(0, card.minimum_commitment - max(0, used))

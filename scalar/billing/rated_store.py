@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from scalar.billing.rating import PLATFORM_REASONS, Line, LineKind, MonthToDate, Use
-from scalar.database import Transaction
-from scalar.metering.model import Span
+from scalar.database import Transaction, one
+from scalar.metering.model import HOUR, Span, Window
 
 # `offset 0`: each run is looked up by its id, and never all runs that ever were, whatever the planner believes.
 _USE = """u.hour, u.run_id, o.job_id, u.organisation_id, o.key_id, o.project, u.tier, u.gpu_type, u.gpu_seconds, o.lost
@@ -29,6 +29,9 @@ _MARKET_PRICES = """with last as (
     from last l join skus s on s.gpu_type = l.gpu_type
         join market_prices p on p.sku = s.id and p.hour = l.hour and p.average is not null
     group by l.gpu_type"""
+
+
+_RATED = "select hour from rated_hours where hour >= %(start)s and hour < %(end)s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +58,16 @@ def uses_in(tx: Transaction, hour: datetime) -> list[Use]:
     return [Use(**row) for row in rows]
 
 
-def rated_hours(tx: Transaction, start: datetime, end: datetime) -> list[datetime]:
-    """Those of [start, end)."""
-    rows = tx.execute("select hour from rated_hours where hour >= %s and hour < %s order by hour", [start, end])
-    return [row["hour"] for row in rows]
+def any_rated(tx: Transaction, window: Window) -> bool:
+    """Whether some hour of the window is."""
+    return bool(one(tx, f"select exists ({_RATED}) as any_rated", _bounds(window))["any_rated"])
 
 
-def uses_of(tx: Transaction, organisation_ids: Sequence[str], hours: Sequence[datetime]) -> list[Use]:
+def uses_of(tx: Transaction, organisation_ids: Sequence[str], window: Window) -> list[Use]:
+    """What these used in the hours of the window that are rated."""
     rows = tx.execute(
-        f"select {_USE} where u.organisation_id = any(%(ids)s) and u.hour = any(%(hours)s)",
-        {"ids": list(organisation_ids), "hours": list(hours), "platform": PLATFORM_REASONS},
+        f"select {_USE} where u.organisation_id = any(%(ids)s) and u.hour in ({_RATED})",
+        {"ids": list(organisation_ids), "platform": PLATFORM_REASONS, **_bounds(window)},
     )
     return [Use(**row) for row in rows]
 
@@ -74,10 +77,10 @@ def standing_in(tx: Transaction, hour: datetime) -> list[Line]:
     return _standing(tx, "hour = %(hour)s", {"hour": hour})
 
 
-def standing_of(tx: Transaction, organisation_ids: Sequence[str], hours: Sequence[datetime]) -> list[Line]:
-    """The same, of some organisations in several hours."""
-    where = "organisation_id = any(%(ids)s) and hour = any(%(hours)s)"
-    return _standing(tx, where, {"ids": list(organisation_ids), "hours": list(hours)})
+def standing_of(tx: Transaction, organisation_ids: Sequence[str], window: Window) -> list[Line]:
+    """The same, of some organisations in the hours of the window that are rated."""
+    where = f"organisation_id = any(%(ids)s) and hour in ({_RATED})"
+    return _standing(tx, where, {"ids": list(organisation_ids), **_bounds(window)})
 
 
 def counted(tx: Transaction, organisation_ids: Sequence[str], month: datetime) -> MonthToDate:
@@ -117,10 +120,13 @@ class RatedRunHour:
 
 
 def rated_hours_of(tx: Transaction, job_ids: Sequence[str]) -> list[RatedRunHour]:
+    """Of all their runs but those that the platform ended: their credit may not be rated yet."""
     rows = tx.execute(
-        """select job_id, run_id, hour, sum(amount)::bigint as amount from rated_lines
-           where job_id = any(%s) group by job_id, run_id, hour""",
-        [list(job_ids)],
+        """select l.job_id, l.run_id, l.hour, sum(l.amount)::bigint as amount
+           from rated_lines l join job_runs r on r.id = l.run_id
+           where l.job_id = any(%s) and (r.ended_at is null or r.reason <> all(%s))
+           group by l.job_id, l.run_id, l.hour""",
+        [list(job_ids), PLATFORM_REASONS],
     )
     return [RatedRunHour(**row) for row in rows]
 
@@ -145,10 +151,33 @@ def spans_of_jobs(tx: Transaction, job_ids: Sequence[str]) -> list[JobSpan]:
            group by r.job_id, j.id, e.run_id, e.rank, e.organisation_id, e.tier, e.gpu_type, e.gpus""",
         [list(job_ids), PLATFORM_REASONS],
     )
-    return [
-        JobSpan(job_id=row.pop("job_id"), key_id=row.pop("key_id"), project=row.pop("project"), span=Span(**row))
-        for row in rows
-    ]
+    return [_job_span(row) for row in rows]
+
+
+def rated_until(tx: Transaction) -> datetime | None:
+    """The end of the last hour that was rated."""
+    row = tx.execute("select hour from rated_hours order by hour desc limit 1").fetchone()
+    return row["hour"] + HOUR if row else None
+
+
+def other_spans(
+    tx: Transaction, organisation_ids: Sequence[str], job_ids: Sequence[str], since: datetime
+) -> list[JobSpan]:
+    """What all other jobs of these organisations have used since then, as `spans_of_jobs`."""
+    rows = tx.execute(
+        """select r.job_id, j.created_by as key_id, j.labels ->> 'project' as project, t.run_id, t.rank,
+               j.organisation_id, j.tier, n.gpu_type, j.gpus, greatest(t.started_at, %(since)s) as start,
+               heard.at as "end"
+           from run_tasks t join job_runs r on r.id = t.run_id join jobs j on j.id = r.job_id
+               join nodes n on n.id = t.node_id
+           cross join lateral (select max(e.at) as at from usage_events e
+                               where e.run_id = t.run_id and e.rank = t.rank) heard
+           where j.organisation_id = any(%(orgs)s) and j.id <> all(%(jobs)s)
+             and (t.state <> 'ended' or t.ended_at > %(since)s) and heard.at > %(since)s
+             and (r.ended_at is null or r.reason <> all(%(platform)s))""",
+        {"orgs": list(organisation_ids), "jobs": list(job_ids), "since": since, "platform": PLATFORM_REASONS},
+    )
+    return [_job_span(row) for row in rows]
 
 
 def fix_market_prices(tx: Transaction, hour: datetime) -> None:
@@ -160,11 +189,9 @@ def fix_market_prices(tx: Transaction, hour: datetime) -> None:
     )
 
 
-def market_prices(tx: Transaction, start: datetime, end: datetime) -> dict[tuple[datetime, str], Decimal]:
+def market_prices(tx: Transaction, hours: Iterable[datetime]) -> dict[tuple[datetime, str], Decimal]:
     """Dollars per GPU-second by hour and GPU type, as rating has fixed them."""
-    rows = tx.execute(
-        "select hour, gpu_type, price from rated_market_prices where hour >= %s and hour < %s", [start, end]
-    )
+    rows = tx.execute("select hour, gpu_type, price from rated_market_prices where hour = any(%s)", [sorted(hours)])
     return {(row["hour"], row["gpu_type"]): row["price"] for row in rows}
 
 
@@ -214,6 +241,14 @@ def ratings(tx: Transaction, hour: datetime) -> int:
     """How often the hour was rated with a difference."""
     row = tx.execute("select ratings from rated_hours where hour = %s", [hour]).fetchone()
     return int(row["ratings"]) if row else 0
+
+
+def _job_span(row: dict[str, Any]) -> JobSpan:
+    return JobSpan(job_id=row.pop("job_id"), key_id=row.pop("key_id"), project=row.pop("project"), span=Span(**row))
+
+
+def _bounds(window: Window) -> dict[str, datetime]:
+    return {"start": window.start, "end": window.end}
 
 
 def _standing(tx: Transaction, where: str, parameters: dict[str, Any]) -> list[Line]:

@@ -97,17 +97,16 @@ def _new_lines(tx: Transaction, hour: datetime) -> list[Line]:
     if repriced:
         more_uses, more_standing = _rated(tx, repriced, Window(start=month.start, end=hour))
         uses, standing, before = uses + more_uses, standing + more_standing, less(before, more_standing)
-    prices = store.market_prices(tx, month.start if repriced else hour, month.end if after else hour + HOUR)
+    prices = store.market_prices(tx, {use.hour for use in uses})
     return differences(rate(uses, book, before, prices), standing)
 
 
 def _rated(tx: Transaction, organisation_ids: Collection[str], window: Window) -> tuple[list[Use], list[Line]]:
     """What these used in the hours of the window that are rated, and what their lines say."""
-    hours = store.rated_hours(tx, window.start, window.end) if organisation_ids else []
-    if not hours:
+    if not organisation_ids or not store.any_rated(tx, window):
         return [], []
     ids = sorted(organisation_ids)
-    return store.uses_of(tx, ids, hours), store.standing_of(tx, ids, hours)
+    return store.uses_of(tx, ids, window), store.standing_of(tx, ids, window)
 
 
 def _changed(uses: Iterable[Use], standing: Iterable[Line]) -> set[str]:

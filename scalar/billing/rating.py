@@ -149,7 +149,7 @@ def _counted(ordered: Iterable[Use], cards: Iterable[RateCard], month_to_date: M
     gone = defaultdict(Decimal, month_to_date.free)
     counts = []
     for use, card in zip(ordered, cards, strict=True):
-        left = card.free_gpu_seconds - gone[use.organisation_id]
+        left = (card.free_gpu_seconds or NOTHING) - gone[use.organisation_id]
         free = NOTHING if use.lost else max(NOTHING, min(left, use.gpu_seconds))
         counts.append(_Count(before=charged[use.group], free=free))
         if not use.lost:

@@ -49,9 +49,10 @@ def refunds_of(tx: Transaction, invoice_id: str) -> list[Refund]:
 
 
 def lease_refunds(tx: Transaction, now: datetime, until: datetime, limit: int) -> list[Refund]:
+    """Those to be sent, and those that have not arrived at the card when they were looked at last."""
     rows = tx.execute(
         f"""update refunds set not_before = %(until)s, tries = tries + 1 where id in (
-                select id from refunds where state = 'intended' and not_before <= %(now)s
+                select id from refunds where state in ('intended', 'pending') and not_before <= %(now)s
                 order by id limit %(limit)s for no key update skip locked) returning {_REFUND}""",
         {"now": now, "until": until, "limit": limit},
     )

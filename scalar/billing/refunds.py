@@ -6,11 +6,11 @@ moved       refunds ─► cash:stripe   (payments.py); refused: refunds ─► 
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from scalar.accounts.store import audit
-from scalar.billing import crediting, invoice_store, invoices, refund_store, wallet_store, wallets
+from scalar.billing import crediting, invoice_store, invoices, refund_store, turns, wallet_store, wallets
 from scalar.billing import payment_store as store
 from scalar.billing.credit_notes import Correction
 from scalar.billing.invoice_model import Invoice
@@ -19,13 +19,14 @@ from scalar.billing.ledger_store import post
 from scalar.billing.money import MICROS_A_CENT
 from scalar.billing.payment_model import PaymentSum, Refund, RefundState
 from scalar.billing.payments import REFUNDS, Purpose, absorb, give_back
-from scalar.billing.stripe_errors import StripeError, StripeRefused, StripeUnavailable
-from scalar.billing.till import LEASE, Done, Till, pause_after
+from scalar.billing.stripe_errors import StripeRefused, burnt
+from scalar.billing.till import Done, Till, pause_after
 from scalar.database import Transaction
 from scalar.errors import Conflict, IdempotencyConflict, InvalidRequest
 from scalar.ids import new_id
 
 _AT_ONCE = 20
+_LOOK_AGAIN = timedelta(hours=1)
 
 
 def request(
@@ -65,26 +66,9 @@ def request(
     return made
 
 
-def send(till: Till) -> Done:
-    """Refunds that were asked for, to Stripe."""
-    done, now = Done(), till.clock()
-    with till.transact() as tx:
-        leased = refund_store.lease_refunds(tx, now, now + LEASE, _AT_ONCE)
-    for each in leased:
-        try:
-            _send(till, each)
-            done.moved += 1
-        except StripeRefused as error:
-            with till.transact() as tx:
-                give_back(tx, each.id, error.message, till.clock())
-            done.note(each.id, error)
-        except StripeError as error:
-            with till.transact() as tx:
-                until = till.clock() + pause_after(each.tries)
-                new_key = isinstance(error, StripeUnavailable) and error.answered
-                refund_store.put_refund_off(tx, each.id, until, new_key=new_key)
-            done.note(each.id, error)
-    return done
+def send(till: Till, *, seconds: float = turns.SECONDS) -> Done:
+    """Refunds that were asked for, to Stripe; those on their way are looked at every hour, told of or not."""
+    return turns.take(till, _ASKED_FOR, seconds=seconds)
 
 
 def _made(
@@ -144,13 +128,28 @@ def _send(till: Till, refund: Refund) -> None:
     with till.transact() as tx:
         payment = store.payment(tx, refund.payment_id)
     charge = till.stripe.charge(payment.stripe_charge_id)
-    if not any(each.metadata.get("scalar_refund") == refund.id for each in charge.refunds):
+    known = any(each.metadata.get("scalar_refund") == refund.id for each in charge.refunds)
+    if refund.state is RefundState.INTENDED and not known:
         metadata = {"scalar_refund": refund.id, "scalar_invoice": refund.invoice_id}
         till.stripe.create_refund(charge.id, refund.cents, metadata=metadata, key=refund.key)
         charge = till.stripe.charge(charge.id)
     with till.transact() as tx:
         purpose = Purpose(organisation_id=payment.organisation_id, invoice_id=payment.invoice_id)
         absorb(tx, charge, purpose, till.clock())
+        refund_store.put_refund_off(tx, refund.id, till.clock() + _LOOK_AGAIN, new_key=False)
+
+
+def _put_off(till: Till, refund: Refund, error: Exception) -> None:
+    with till.transact() as tx:
+        if isinstance(error, StripeRefused) and refund.state is RefundState.INTENDED:
+            give_back(tx, refund.id, error.message, till.clock())
+        else:
+            refund_store.put_refund_off(tx, refund.id, till.clock() + pause_after(refund.tries), new_key=burnt(error))
+
+
+_ASKED_FOR = turns.Waiting(
+    lease=refund_store.lease_refunds, work=_send, put_off=_put_off, name=lambda refund: refund.id, at_most=_AT_ONCE
+)
 
 
 def _dollars(cents: int) -> str:

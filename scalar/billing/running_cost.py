@@ -10,41 +10,39 @@ from scalar.billing import rated_store as store
 from scalar.billing.money import dollars
 from scalar.billing.rate_book import RateBook
 from scalar.billing.rated_usage import month_of
-from scalar.billing.rating import Use, rate
+from scalar.billing.rating import MonthToDate, Use, rate
 from scalar.database import Transaction
 from scalar.metering.model import HOUR, Window
 from scalar.metering.usage import hours_of, usage_in
 
 
-def cost_so_far(tx: Transaction, job_id: str, now: datetime) -> Decimal:
+def cost_so_far(tx: Transaction, job_id: str) -> Decimal:
     """Dollars, to the micro-dollar, of all the job's runs, up to the last sign of life of each.
 
-    What the platform lost costs nothing. Free seconds and brackets are as the rated hours have left them: the last hour
-    or two are an estimate until they are rated.
+    What the platform lost costs nothing. The last hour or two are an estimate until they are rated: by free seconds,
+    brackets and packages as they would be if nothing more came, and by the market as far as it is known.
     """
-    return costs_so_far(tx, [job_id], now)[job_id]
+    return costs_so_far(tx, [job_id])[job_id]
 
 
-def costs_so_far(tx: Transaction, job_ids: Sequence[str], now: datetime) -> dict[str, Decimal]:
+def costs_so_far(tx: Transaction, job_ids: Sequence[str]) -> dict[str, Decimal]:
     """The same of many jobs."""
     rated = store.rated_hours_of(tx, job_ids)
     micros = dict.fromkeys(job_ids, 0)
     for line in rated:
         micros[line.job_id] += line.amount
-    for use, amount in _unrated(tx, job_ids, {(line.hour, line.run_id) for line in rated}, now):
+    for use, amount in _unrated(tx, job_ids, {(line.hour, line.run_id) for line in rated}):
         micros[use.job_id] += amount
     return {job_id: dollars(amount) for job_id, amount in micros.items()}
 
 
-def _unrated(
-    tx: Transaction, job_ids: Sequence[str], rated: set[tuple[datetime, str]], now: datetime
-) -> list[tuple[Use, int]]:
+def _unrated(tx: Transaction, job_ids: Sequence[str], rated: set[tuple[datetime, str]]) -> list[tuple[Use, int]]:
     """Each run and hour that has no lines, and micro-dollars for it."""
     uses = [use for use in _uses(store.spans_of_jobs(tx, job_ids)) if (use.hour, use.run_id) not in rated]
     by_month: dict[datetime, list[Use]] = defaultdict(list)
     for use in uses:
         by_month[month_of(use.hour).start].append(use)
-    return [priced for month, group in by_month.items() for priced in _priced(tx, month, group, now)]
+    return [priced for month, group in by_month.items() for priced in _priced(tx, month, group)]
 
 
 def _uses(spans: Iterable[store.JobSpan]) -> list[Use]:
@@ -73,10 +71,28 @@ def _uses_of_run(group: Sequence[store.JobSpan]) -> list[Use]:
     ]
 
 
-def _priced(tx: Transaction, month: datetime, uses: Sequence[Use], now: datetime) -> list[tuple[Use, int]]:
+def _priced(tx: Transaction, month: datetime, uses: Sequence[Use]) -> list[tuple[Use, int]]:
     window, organisations = month_of(month), sorted({use.organisation_id for use in uses})
     book = RateBook(rate_cards_store.cards_between(tx, window.start, window.end, organisations))
-    before = store.counted(tx, organisations, window.start)
-    known = store.market_prices_known(tx, now)
-    market = {(use.hour, use.gpu_type): known[use.gpu_type] for use in uses if use.gpu_type in known}
-    return [(line.use, line.amount) for line in rate(uses, book, before, market)]
+    counted = [each for each in organisations if any(card.depends_on_quantity for card in book.cards(each, window))]
+    before = store.counted(tx, counted, window.start) if counted else MonthToDate()
+    others = _others(tx, counted, uses, window) if counted else []
+    lines = rate([*uses, *others], book, before, _market_prices(tx, uses))
+    mine = {use.job_id for use in uses}
+    return [(line.use, line.amount) for line in lines if line.use.job_id in mine]
+
+
+def _others(tx: Transaction, organisations: Sequence[str], uses: Sequence[Use], window: Window) -> list[Use]:
+    """What their other jobs have used of the month and is not rated: it takes its place in brackets, too."""
+    since = max(store.rated_until(tx) or window.start, window.start)
+    spans = store.other_spans(tx, organisations, sorted({use.job_id for use in uses}), since)
+    return [use for use in _uses(spans) if use.hour < window.end]
+
+
+def _market_prices(tx: Transaction, uses: Sequence[Use]) -> dict[tuple[datetime, str], Decimal]:
+    """Of each hour: as it was fixed, or what rating would fix now."""
+    hours = {use.hour for use in uses}
+    known = {
+        (hour, gpu_type): price for hour in hours for gpu_type, price in store.market_prices_known(tx, hour).items()
+    }
+    return known | store.market_prices(tx, hours)

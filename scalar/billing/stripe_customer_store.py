@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from scalar.database import Transaction
+from scalar.database import Transaction, one
 
 _DETAILS = """jsonb_strip_nulls(jsonb_build_object('name', coalesce(b.name, o.name), 'email', b.email,
     'address', b.address, 'country', b.country, 'region', b.region))"""
@@ -22,7 +22,9 @@ class CustomerWork:
     intended_at: datetime
 
 
-def lease_customers(tx: Transaction, now: datetime, until: datetime, limit: int) -> list[CustomerWork]:
+def lease_customers(
+    tx: Transaction, now: datetime, until: datetime, limit: int, *, only: str | None = None
+) -> list[CustomerWork]:
     """Billing accounts that Stripe does not know, or knows otherwise."""
     rows = tx.execute(
         f"""with wanted as (
@@ -31,6 +33,7 @@ def lease_customers(tx: Transaction, now: datetime, until: datetime, limit: int)
                left join stripe_customers c on c.organisation_id = b.organisation_id
                where (b.stripe_customer_id is null or c.told is distinct from {_DETAILS})
                  and coalesce(c.not_before, '-infinity') <= %(now)s
+                 and (%(only)s::text is null or b.organisation_id = %(only)s)
                order by b.organisation_id limit %(limit)s),
            leased as (
                insert into stripe_customers as c (organisation_id, intended_at, tries, not_before)
@@ -40,7 +43,7 @@ def lease_customers(tx: Transaction, now: datetime, until: datetime, limit: int)
                returning organisation_id, version, tries, intended_at)
            select w.organisation_id, w.stripe_customer_id as stripe_id, w.details, l.version, l.tries, l.intended_at
            from leased l join wanted w using (organisation_id) order by 1""",
-        {"now": now, "until": until, "limit": limit},
+        {"now": now, "until": until, "limit": limit, "only": only},
     )
     return [CustomerWork(**row) for row in rows]
 
@@ -80,6 +83,24 @@ def forget_customer(tx: Transaction, stripe_id: str, now: datetime) -> str | Non
         [now, row["organisation_id"]],
     )
     return str(row["organisation_id"])
+
+
+def intend_card(tx: Transaction, organisation_id: str, payment_method: str) -> int:
+    """Its number: the same for a card that was asked for before, and of which nobody has heard what came of it."""
+    row = one(
+        tx,
+        """update stripe_customers set card_version = card_version + (card is distinct from %(card)s)::integer,
+               card = %(card)s where organisation_id = %(org)s returning card_version""",
+        {"org": organisation_id, "card": payment_method},
+    )
+    return int(row["card_version"])
+
+
+def end_card(tx: Transaction, organisation_id: str, version: int) -> None:
+    tx.execute(
+        "update stripe_customers set card = null where organisation_id = %s and card_version = %s",
+        [organisation_id, version],
+    )
 
 
 def organisation_of_customer(tx: Transaction, stripe_id: str) -> str | None:

@@ -1,28 +1,54 @@
 """Our billing accounts as customers at Stripe: made once each, and told what has changed."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from scalar.billing import stripe_customer_store as store
+from scalar.billing import turns
 from scalar.billing.stripe_answers import StripeCustomer
 from scalar.billing.stripe_customer_store import CustomerWork
-from scalar.billing.stripe_errors import StripeError, StripeMissing, burnt
-from scalar.billing.till import LEASE, Done, Till, pause_after
+from scalar.billing.stripe_errors import CardDeclined, StripeError, StripeMissing, StripeUnavailable, burnt
+from scalar.billing.till import Done, Till, described, pause_after
 
 _AT_ONCE = 20
 _CLOCKS_DIFFER_BY = timedelta(hours=1)
 
 
-def sync_customers(till: Till, done: Done) -> None:
+def sync_customers(till: Till, *, only: str | None = None, seconds: float = turns.SECONDS) -> Done:
+    """`only`: the one of this organisation, whose request waits for it."""
+    waiting = turns.Waiting(
+        lease=partial(store.lease_customers, only=only),
+        work=_sync,
+        put_off=_put_off,
+        name=lambda work: work.organisation_id,
+        at_most=_AT_ONCE,
+    )
+    return turns.take(till, waiting, seconds=seconds)
+
+
+def use_card(till: Till, organisation_id: str, payment_method: str) -> None:
+    """Charge them by this card from now on.
+
+    Raises: `CardDeclined`, `StripeRefused`; `StripeUnavailable`: it may be so or not, the same again is the same deed.
+    """
     with till.transact() as tx:
-        works = store.lease_customers(tx, till.clock(), till.clock() + LEASE, _AT_ONCE)
-    for work in works:
-        try:
-            _sync(till, work)
-            done.moved += 1
-        except StripeError as error:
-            _put_off(till, work, error)
-            done.note(work.organisation_id, error)
+        customer = store.customer_of(tx, organisation_id)
+        if customer is None:
+            raise StripeUnavailable("Stripe does not know this organisation yet: try again in a moment.")
+        version = store.intend_card(tx, organisation_id, payment_method)
+    try:
+        till.stripe.use_card(customer, payment_method, key=f"scalar:card:{organisation_id}:{version}")
+    except StripeError as error:
+        if burnt(error) or isinstance(error, CardDeclined):
+            _end_card(till, organisation_id, version)
+        raise
+    _end_card(till, organisation_id, version)
+
+
+def _end_card(till: Till, organisation_id: str, version: int) -> None:
+    with till.transact() as tx:
+        store.end_card(tx, organisation_id, version)
 
 
 def _sync(till: Till, work: CustomerWork) -> None:
@@ -60,7 +86,7 @@ def _made_before(till: Till, work: CustomerWork) -> StripeCustomer | None:
     return next((each for each in theirs if each.metadata.get("scalar_organisation") == work.organisation_id), None)
 
 
-def _put_off(till: Till, work: CustomerWork, error: StripeError) -> None:
+def _put_off(till: Till, work: CustomerWork, error: Exception) -> None:
     with till.transact() as tx:
         until = till.clock() + pause_after(work.tries)
-        store.put_customer_off(tx, work.organisation_id, until, str(error), new_key=burnt(error))
+        store.put_customer_off(tx, work.organisation_id, until, described(error), new_key=burnt(error))

@@ -52,6 +52,6 @@ class BadSignature(InvalidRequest):
     status, type, title = 400, "bad-signature", "This was not sent by Stripe just now"
 
 
-def burnt(error: StripeError) -> bool:
+def burnt(error: Exception) -> bool:
     """Its idempotency key is answered with this error for a day. What was done is found by looking: use another."""
     return isinstance(error, StripeRefused) or (isinstance(error, StripeUnavailable) and error.answered)

@@ -28,7 +28,6 @@ _HEARD = (
     "customer.deleted",
 )
 """Types of events, or how they begin, after which there may be something to book."""
-_STATES = {each.value: each for each in SyncState}
 
 
 def follow(till: Till, kind: str, id: str | None, type: str = "") -> str:
@@ -51,7 +50,7 @@ def follow_invoice(till: Till, invoice_id: str, theirs: StripeInvoice) -> bool:
             absorb(tx, charge, _purpose(tx, invoice_id), till.clock())
         complete = complete and (not charge.paid or charge.movement is not None)
     with till.transact() as tx:
-        state = _STATES[theirs.status]
+        state = SyncState(theirs.status)
         store.keep_stripe_invoice(tx, invoice_id, state, stripe_id=theirs.id, hosted_url=theirs.hosted_url)
     return complete
 
@@ -121,8 +120,9 @@ def _follow_top_up(till: Till, top_up_id: str, intent: StripeIntent) -> str:
         if charge is not None:
             absorb(tx, charge, Purpose(organisation_id=top_up.organisation_id, top_up_id=top_up_id), till.clock())
         state = TopUpState.FAILED if intent.status == "canceled" else TopUpState.PENDING
+        why = "It was not confirmed." if state is TopUpState.FAILED else None
         if charge is None or charge.movement is None:
-            top_up_store.move_top_up(tx, top_up_id, state, stripe_id=intent.id, now=till.clock(), message=None)
+            top_up_store.move_top_up(tx, top_up_id, state, stripe_id=intent.id, now=till.clock(), message=why)
     return f"{top_up_id}: {intent.status}"
 
 

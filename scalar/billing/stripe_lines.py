@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scalar.billing.invoice_model import Invoice, InvoiceLine, LineKind
+from scalar.billing.invoice_model import OF_JOBS, Invoice, InvoiceLine
 
 _MOST = 40
 _LONGEST = 500
@@ -46,8 +46,9 @@ def _grouped(lines: Sequence[InvoiceLine]) -> list[Item]:
     sums: dict[str, int] = defaultdict(int)
     rest = []
     for line in lines:
-        if line.kind in {LineKind.USAGE, LineKind.CREDIT}:
-            sums[f"{line.kind.value.capitalize()} {line.usage_month:%Y-%m}, {line.tier}, {line.gpu_type}"] += line.cents
+        if line.kind in OF_JOBS:
+            what = line.kind.value.replace("_", " ").capitalize()
+            sums[f"{what} {line.usage_month:%Y-%m}, {line.tier}, {line.gpu_type}"] += line.cents
         else:
             rest.append(_item(line))
     return [Item(name=text, description=text, cents=cents) for text, cents in sums.items()] + rest

@@ -99,6 +99,31 @@ def tied(tx: Transaction) -> Tied:
     )
 
 
+def off_until(tx: Transaction, until: datetime) -> list[str]:
+    """What doesn't tie of all that moved before then, in words. What came since is a later month's."""
+    found = one(
+        tx,
+        f"""select (select max(at) from stripe_statement_reads) as read_at,
+               array(select id || ': ' || net || ' cents at Stripe, ' || ours / 10000 || ' in the ledger'
+                   from (select s.*, {_OURS} as ours from stripe_balance_transactions s
+                         where s.created_at < %(until)s) s
+                   where net * 10000 <> ours order by created_at, id limit 100) as differences,
+               array(select t.source || ': on no statement of Stripe' from ledger_transactions t
+                   join ledger_entries e on e.transaction_id = t.id
+                   where e.account = 'cash:stripe' and t.at < %(until)s and not exists (
+                       select from stripe_balance_transactions s
+                       where t.source in ('stripe/' || s.id, 'lot/stripe/' || s.id))
+                   order by 1 limit 100) as strangers""",
+        {"until": until},
+    )
+    unread = found["read_at"] is None or found["read_at"] < until
+    return [
+        *(["Stripe's statement was not read since the month was over"] if unread else []),
+        *found["differences"],
+        *found["strangers"],
+    ]
+
+
 def _read_until(tx: Transaction) -> datetime:
     row = one(tx, "select max(created_at) as until from stripe_balance_transactions")
     return row["until"] or _BEGINNING

@@ -12,17 +12,17 @@ it up next looks what is there before it asks again, under the same keys.
 from datetime import timedelta
 
 from scalar.billing import collection_store as store
-from scalar.billing import invoice_store, invoices
+from scalar.billing import invoice_store, invoices, turns
 from scalar.billing.collection_store import InvoiceWork
 from scalar.billing.invoice_model import Invoice, InvoiceLine, InvoiceState
 from scalar.billing.payment_model import SyncState
 from scalar.billing.stripe_answers import StripeInvoice
 from scalar.billing.stripe_customer_store import forget_customer
 from scalar.billing.stripe_customers import sync_customers
-from scalar.billing.stripe_errors import StripeError, StripeRefused, burnt
+from scalar.billing.stripe_errors import StripeRefused, burnt
 from scalar.billing.stripe_following import follow_invoice
 from scalar.billing.stripe_lines import items_of
-from scalar.billing.till import LEASE, Done, Till, pause_after
+from scalar.billing.till import Done, Till, described, pause_after
 
 _AT_ONCE = 20
 _CLOCKS_DIFFER_BY = timedelta(hours=1)
@@ -30,20 +30,11 @@ _LOOK_AGAIN, _LOOK_SOON = timedelta(hours=1), timedelta(minutes=1)
 _DAY = timedelta(days=1)
 
 
-def sync(till: Till) -> Done:
-    done = Done()
+def sync(till: Till, *, seconds: float = turns.SECONDS) -> Done:
     with till.transact() as tx:
         store.intend_invoices(tx, till.clock())
-    sync_customers(till, done)
-    with till.transact() as tx:
-        works = store.lease_invoices(tx, till.clock(), till.clock() + LEASE, _AT_ONCE)
-    for work in works:
-        try:
-            _sync(till, work)
-            done.moved += 1
-        except StripeError as error:
-            _put_off(till, work, error)
-            done.note(work.invoice_id, error)
+    done = sync_customers(till, seconds=seconds / 2)
+    done.add(turns.take(till, _INVOICES, seconds=seconds / 2))
     return done
 
 
@@ -174,7 +165,7 @@ def _tell_note(till: Till, work: InvoiceWork, theirs: StripeInvoice, note_id: st
         store.keep_note(tx, note_id, work.invoice_id, stripe_id, till.clock())
 
 
-def _put_off(till: Till, work: InvoiceWork, error: StripeError) -> None:
+def _put_off(till: Till, work: InvoiceWork, error: Exception) -> None:
     with till.transact() as tx:
         now = till.clock()
         store.done_with_invoice(
@@ -182,6 +173,11 @@ def _put_off(till: Till, work: InvoiceWork, error: StripeError) -> None:
             work.invoice_id,
             not_before=now + pause_after(work.tries),
             look_at=now + _LOOK_AGAIN,
-            problem=str(error),
+            problem=described(error),
             new_key=burnt(error),
         )
+
+
+_INVOICES = turns.Waiting(
+    lease=store.lease_invoices, work=_sync, put_off=_put_off, name=lambda work: work.invoice_id, at_most=_AT_ONCE
+)

@@ -46,8 +46,15 @@ def invoice(found: Any) -> StripeInvoice:
 
 def _charges(found: Any) -> list[str]:
     payments = getattr(found, "payments", None)
-    intents = [each.payment.payment_intent for each in payments.data] if payments else []
-    return [each.latest_charge for each in intents if not isinstance(each, str) and each and each.latest_charge]
+    charges = [_charge(each.payment) for each in payments.data] if payments else []
+    return [charge for charge in charges if charge]
+
+
+def _charge(payment: Any) -> str | None:
+    """Of an invoice's payment: by an intent, or by a charge without one. None: neither."""
+    intent = getattr(payment, "payment_intent", None)
+    charge = getattr(intent, "latest_charge", None) if intent else getattr(payment, "charge", None)
+    return getattr(charge, "id", charge)
 
 
 def item(found: Any) -> StripeItem:

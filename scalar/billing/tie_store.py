@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from scalar.billing.cost_store import bought
 from scalar.billing.ledger import CASH_MARKET, CREDITS, PREPAID_NODE_HOURS, REVENUE, SUPPLIER_COST
 from scalar.billing.margin import added_up
 from scalar.billing.margin_store import customers, month_line
@@ -46,6 +47,28 @@ def hour_in_ledger(tx: Transaction, hour: datetime) -> list[Tie]:
     ]
 
 
+def costs_in_ledger(tx: Transaction, window: Window) -> list[Tie]:
+    """Hours of which the ledger has another supplier cost than their nodes."""
+    rows = tx.execute(
+        """with cost as (
+               select hour, sum(cost)::bigint as amount from node_costs
+               where hour >= %(start)s and hour < %(end)s group by hour),
+           posted as (
+               select c.hour, sum(e.amount)::bigint as amount from costed_hours c
+               cross join lateral generate_series(0, c.postings - 1) k
+               join ledger_transactions t
+                   on t.source = 'cost/' || to_char(c.hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24') || '/' || k
+               join ledger_entries e on e.transaction_id = t.id and e.account = %(account)s
+               where c.hour >= %(start)s and c.hour < %(end)s group by c.hour)
+           select to_char(hour at time zone 'UTC', 'YYYY-MM-DD HH24:MI') as what,
+               coalesce(c.amount, 0) as ours, coalesce(p.amount, 0) as theirs
+           from cost c full join posted p using (hour)
+           where coalesce(c.amount, 0) <> coalesce(p.amount, 0) order by hour""",
+        {"start": window.start, "end": window.end, "account": SUPPLIER_COST.name},
+    )
+    return [Tie(**row) for row in rows]
+
+
 def revenue_in_ledger(tx: Transaction, window: Window) -> list[Tie]:
     """Postings of these hours' usage that are not what their lines add up to."""
     rows = tx.execute(
@@ -80,6 +103,20 @@ def month_ties(tx: Transaction, window: Window) -> list[Tie]:
             theirs=int(posted["cost"]),
         ),
     ]
+
+
+def prepaid_in_ledger(tx: Transaction) -> Tie:
+    """What of all blocks is ahead still, by their prices, hours and sales; and what the ledger has prepaid."""
+    row = one(
+        tx,
+        """select array(select id from blocks) as blocks,
+               (select coalesce(sum(cost), 0)::bigint from node_costs) as used,
+               coalesce((select amount from ledger_balances where account = %s), 0) as prepaid""",
+        [PREPAID_NODE_HOURS.name],
+    )
+    blocks = bought(tx, row["blocks"])
+    left = sum(block.paid - sum(each.cost for each in block.settled) for block in blocks)
+    return Tie(what=PREPAID_NODE_HOURS.name, ours=left - row["used"], theirs=row["prepaid"])
 
 
 @dataclass(frozen=True, kw_only=True)

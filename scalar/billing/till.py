@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from scalar.billing.stripe_errors import StripeError
 from scalar.billing.stripe_settings import DunningSettings
 from scalar.database import Transaction
 
@@ -39,8 +40,21 @@ class Done:
     problems: list[str] = field(default_factory=list)
 
     def note(self, subject: str, error: Exception) -> None:
-        log.warning("stripe.problem", subject=subject, error=str(error))
-        self.problems.append(f"{subject}: {error}")
+        if isinstance(error, StripeError):
+            log.warning("stripe.problem", subject=subject, error=str(error))
+        else:
+            # Nobody has thought of it: where it happened is what somebody will want to know.
+            log.error("stripe.bug", subject=subject, exc_info=error)
+        self.problems.append(f"{subject}: {described(error)}")
+
+    def add(self, other: "Done") -> None:
+        self.moved += other.moved
+        self.problems += other.problems
+
+
+def described(error: Exception) -> str:
+    """In its own words where it is Stripe's; with its kind where it is nobody's."""
+    return str(error) if isinstance(error, StripeError) else f"{type(error).__name__}: {error}"
 
 
 def pause_after(tries: int) -> timedelta:

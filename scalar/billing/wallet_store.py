@@ -8,6 +8,7 @@ from psycopg.types.json import Jsonb
 
 from scalar.billing.credit import BillingAccount, Lot, LotKind, Position, Terms
 from scalar.billing.ledger import receivable, unbilled
+from scalar.billing.money import MICROS_A_CENT
 from scalar.database import Transaction, one
 from scalar.ids import new_id
 
@@ -29,6 +30,14 @@ def account(tx: Transaction, organisation_id: str, *, for_update: bool = False) 
         [organisation_id],
     ).fetchone()
     return _account(row) if row else None
+
+
+def locked_account(tx: Transaction, organisation_id: str) -> BillingAccount:
+    """Made where there is none, with the terms that there are without one."""
+    open_account(tx, organisation_id)
+    found = account(tx, organisation_id, for_update=True)
+    assert found is not None  # noqa: S101 - it was made just now
+    return found
 
 
 def accounts_to_watch(tx: Transaction) -> list[str]:
@@ -91,6 +100,8 @@ def position(tx: Transaction, organisation_id: str, now: datetime) -> Position:
                (select coalesce(sum(amount), 0)::bigint from ledger_balances where account = %(unbilled)s) as unbilled,
                (select coalesce(sum(amount), 0)::bigint from ledger_balances where account = %(receivable)s)
                    as receivable,
+               (select coalesce(sum(due - paid - credited), 0)::bigint * %(cent)s from invoices
+                where organisation_id = %(org)s and state = 'uncollectible') as written_off,
                (select coalesce(sum(greatest(h.amount - rated.amount, 0)), 0)::bigint from holds h
                 cross join lateral (select coalesce(sum(l.amount), 0) as amount from rated_lines l
                                     where l.job_id = h.job_id) rated
@@ -100,6 +111,7 @@ def position(tx: Transaction, organisation_id: str, now: datetime) -> Position:
             "now": now,
             "unbilled": unbilled(organisation_id).name,
             "receivable": receivable(organisation_id).name,
+            "cent": MICROS_A_CENT,
         },
     )
     return Position(**row)
@@ -174,15 +186,16 @@ def insert_draw(tx: Transaction, lot: Lot, amount: int, *, at: datetime, ledger_
     )
 
 
-def organisations_to_draw(tx: Transaction, at: datetime) -> list[str]:
-    """Those with usage that isn't billed and credit that could pay for it."""
+def organisations_to_draw(tx: Transaction, at: datetime, *, among: Collection[str] | None = None) -> list[str]:
+    """Those (of these, or of all) with usage that isn't billed and credit that could pay for it."""
     rows = tx.execute(
         """select a.organisation_id from ledger_balances b join ledger_accounts a on a.name = b.account
            where b.amount > 0 and b.account = 'unbilled:' || a.organisation_id and exists (
                select from wallet_lots w where w.organisation_id = a.organisation_id and w.used + w.expired < w.amount
-                 and (w.expires_at is null or w.expires_at > %s))
+                 and (w.expires_at is null or w.expires_at > %(at)s))
+             and (%(among)s::text[] is null or a.organisation_id = any(%(among)s))
            order by a.organisation_id""",
-        [at],
+        {"at": at, "among": None if among is None else list(among)},
     )
     return [row["organisation_id"] for row in rows]
 

@@ -4,7 +4,8 @@
                               └───► expire: what nobody used in time
 
 Nobody waits for another in a circle: a posting takes its accounts by name, `draw` takes what is unbilled first and the
-lots second, and the lock on the account (`holds`) is taken after everything else.
+lots second, `expire` the company's credits and then the lots; and the lock on the account (`holds`) is taken after
+everything else.
 """
 
 from datetime import datetime, timedelta
@@ -126,6 +127,7 @@ def draw(tx: Transaction, organisation_id: str, at: datetime, *, used_at: dateti
 
 def expire(tx: Transaction, now: datetime) -> int:
     """Write off what is left of grants whose time is over; the micro-dollars of it."""
+    balance(tx, CREDITS, for_update=True)
     lots = store.expired_lots(tx, now - EXPIRY_SLACK)
     for lot in lots:
         store.write_off(tx, lot.id, lot.left)

@@ -1,6 +1,6 @@
 """SQL of metering: one statement a function."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -181,3 +181,17 @@ def runs_that_differ(tx: Transaction, window: Window) -> list[Discrepancy]:
         {"start": window.start, "end": window.end},
     )
     return [Discrepancy(**row) for row in rows]
+
+
+def accepted_doubts(tx: Transaction, says: Sequence[str]) -> set[str]:
+    """Those of them that somebody has accepted."""
+    rows = tx.execute("select says from accepted_doubts where says = any(%s)", [list(says)])
+    return {row["says"] for row in rows}
+
+
+def accept_doubts(tx: Transaction, says: Sequence[str], *, actor: str, now: datetime) -> None:
+    tx.execute(
+        """insert into accepted_doubts (says, accepted_at, accepted_by) select says, %s, %s from unnest(%s::text[]) says
+           on conflict do nothing""",
+        [now, actor, list(says)],
+    )

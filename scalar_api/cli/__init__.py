@@ -9,6 +9,7 @@ import typer
 from scalar_api.cli import (
     admin,
     capacity,
+    coupons,
     invoices,
     jobs,
     margin,
@@ -49,6 +50,7 @@ app.add_typer(admin.app, name="admin")
 app.add_typer(market.app, name="market")
 app.add_typer(orders.app, name="orders")
 app.add_typer(rates.app, name="rates")
+app.add_typer(coupons.app, name="coupons")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(wallets.app, name="billing")
 payments.register_refund(invoices.app)

@@ -1,5 +1,6 @@
-"""`scalar invoices`: what is to be paid; for operators: open, void, write off and correct."""
+"""`scalar invoices`: what is to be paid; for operators: open, enter transfers, void, write off and correct."""
 
+import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from scalar_api.cli.client import connect, fail
 from scalar_api.cli.jobs import Json
 from scalar_api.cli.orders import pages
 
-app = typer.Typer(help="Invoices: list and show; for operators open, void, write off and credit.")
+app = typer.Typer(help="Invoices: list and show; for operators open, paid, void, write off and credit.")
 InvoiceId = Annotated[str, typer.Argument(help="An invoice's number or id.", metavar="INVOICE")]
 Why = Annotated[str, typer.Option(help="Why; it is kept.")]
 _FORMATS = ("html", "pdf", "csv")
@@ -91,6 +92,22 @@ def uncollectible(invoice: InvoiceId, reason: Why, json: Json = False) -> None:
     """Write off what is left of an invoice: a bad debt."""
     answer = connect(operator=True).post(f"/v1/invoices/{invoice}/uncollectible", {"reason": reason})
     _said(answer, f"{answer['number']}: {view.dollars(answer['outstanding'])} written off.", json=json)
+
+
+@app.command()
+def paid(
+    invoice: InvoiceId,
+    dollars: Annotated[str, typer.Argument(help="What has come, such as 1250.00.", metavar="DOLLARS")],
+    note: Annotated[str, typer.Option(help="Which transfer; shown to the customer.")] = "",
+    idempotency_key: Annotated[str | None, typer.Option(help="The same key twice is entered once.")] = None,
+    json: Json = False,
+) -> None:
+    """Enter what has come for an invoice by bank transfer: `scalar invoices paid INV-2026-0001 1250.00`."""
+    headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+    body = {"amount": dollars, "note": note}
+    answer = connect(operator=True).post(f"/v1/invoices/{invoice}/payments", body, headers=headers)
+    left = view.dollars(answer["outstanding"])
+    _said(answer, f"{answer['number']} is {answer['state']}: {left} left to pay.", json=json)
 
 
 @app.command()

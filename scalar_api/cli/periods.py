@@ -1,6 +1,6 @@
 """`scalar periods`: months of the books, for operators."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -8,8 +8,9 @@ from scalar_api.cli import show as view
 from scalar_api.cli.client import connect
 from scalar_api.cli.jobs import Json
 
-app = typer.Typer(help="Months of the books, for operators: list, close, reopen.")
+app = typer.Typer(help="Months of the books, for operators: list, close, reopen, rebuild-balances.")
 Month = Annotated[str, typer.Argument(help="Such as 2026-01.", metavar="MONTH")]
+Hour = Annotated[str, typer.Argument(help="Such as 2026-01-09T14:00Z.", metavar="HOUR")]
 
 
 @app.callback(invoke_without_command=True)
@@ -57,3 +58,37 @@ def reopen(month: Month, reason: Annotated[str, typer.Option(help="Why; it is ke
     """Let a closed month be written to again."""
     answer = connect(operator=True).post(f"/v1/periods/{month}/reopen", {"reason": reason})
     view.as_json(answer) if json else view.console.print(f"{month} is open again.")
+
+
+@app.command()
+def rebuild_balances(json: Json = False) -> None:
+    """Add every balance of the ledger up anew from its entries; say which were something else."""
+    answer = connect(operator=True).post("/v1/balances/rebuild")
+    if json:
+        view.as_json(answer)
+        return
+    view.table(
+        ["ACCOUNT", "WAS", "IS"],
+        ([each["account"], view.dollars(each["was"]), view.dollars(each["now"])] for each in answer["changed"]),
+        empty="Every balance was what its entries add up to.",
+    )
+
+
+@app.command()
+def doubts(hour: Hour, json: Json = False) -> None:
+    """Say why an hour's usage is in doubt, which holds back its rating and its month."""
+    _doubts(connect(operator=True).get(f"/v1/metered-hours/{hour}/doubts"), json=json)
+
+
+@app.command()
+def accept(hour: Hour, reason: Annotated[str, typer.Option(help="Why; it is kept.")], json: Json = False) -> None:
+    """Let an hour whose usage is in doubt be rated as it is metered."""
+    _doubts(connect(operator=True).post(f"/v1/metered-hours/{hour}/accept", {"reason": reason}), json=json)
+
+
+def _doubts(found: dict[str, Any], *, json: bool) -> None:
+    if json:
+        view.as_json(found)
+        return
+    rows = ([view.plain(each["says"]), "yes" if each["accepted"] else "no"] for each in found["data"])
+    view.table(["DOUBT", "ACCEPTED"], rows, empty="Nothing about that hour's usage is in doubt.")

@@ -13,7 +13,7 @@ from scalar_api.cli.client import connect, fail
 from scalar_api.cli.jobs import Json
 from scalar_api.cli.orders import moment
 
-app = typer.Typer(no_args_is_help=True, help="Rate cards and coupons, for operators: list, set, coupon.")
+app = typer.Typer(no_args_is_help=True, help="Rate cards, for operators: list, set, withdraw.")
 Organisation = Annotated[str | None, typer.Option(help="Its id or name; if left out, the default.")]
 Dollars = Annotated[str | None, typer.Option(help="Dollars per GPU-hour.")]
 
@@ -42,7 +42,9 @@ def set_card(
     gpu_type: Annotated[str, typer.Option(help="What the prices are for.")] = "*",
     fast: Dollars = None,
     flex: Dollars = None,
-    discount: Annotated[str, typer.Option(help="Percent off every price.")] = "0",
+    discount: Annotated[
+        str | None, typer.Option(help="Percent off every price, in place of the default card's discount.")
+    ] = None,
     start: Annotated[str | None, typer.Option("--from", help="A full hour, such as 2026-12-01T00:00Z.")] = None,
     json: Json = False,
 ) -> None:
@@ -66,26 +68,10 @@ def set_card(
 
 
 @app.command()
-def coupon(
-    code: Annotated[str, typer.Argument(help="What it is called.")],
-    percent: Annotated[str | None, typer.Option(help="Percent off an invoice.")] = None,
-    amount: Annotated[str | None, typer.Option(help="Dollars off an invoice.")] = None,
-    organisation: Organisation = None,
-    until: Annotated[str | None, typer.Option(help="When it ends, such as 2026-12-31T00:00Z.")] = None,
-    every: Annotated[bool, typer.Option("--every", help="Off each invoice while it holds, not off one only.")] = False,
-    json: Json = False,
-) -> None:
-    """Make a coupon."""
-    body = {
-        "code": code,
-        "percent_off": percent,
-        "amount_off": amount,
-        "organisation": organisation,
-        "ends_at": until,
-        "once": not every,
-    }
-    made = connect(operator=True).post("/v1/coupons", body)
-    view.as_json(made) if json else view.console.print(f"{made['id']}: coupon {view.plain(made['code'])} holds.")
+def withdraw(card: Annotated[str, typer.Argument(help="Its id.")], json: Json = False) -> None:
+    """Take back a card that is yet to begin; the one that it would have ended holds on."""
+    withdrawn = connect(operator=True).post(f"/v1/rate-cards/{card}/withdraw")
+    view.as_json(withdrawn) if json else view.console.print(f"{withdrawn['id']} is withdrawn.")
 
 
 def _read(file: Path) -> Any:
@@ -101,7 +87,7 @@ def _rows(card: dict[str, Any]) -> list[list[Any]]:
         view.plain(card["name"]),
         card["organisation_id"] or "everybody",
         moment(card["effective_from"]),
-        moment(card["effective_until"]),
+        "withdrawn" if card["withdrawn_at"] else moment(card["effective_until"]),
     ]
     rows = [[view.plain(each["gpu_type"]), each["tier"], view.plain(_told(each["price"]))] for each in card["prices"]]
     extras = _extras(card)
@@ -128,11 +114,16 @@ def _until(up_to: str | None) -> str:
 
 def _extras(card: dict[str, Any]) -> str:
     told = [
-        f"{_plain(card['discount_percent'])}% off" if Decimal(card["discount_percent"]) else "",
-        f"{_plain(card['free_gpu_seconds'])} GPU-seconds free a month" if Decimal(card["free_gpu_seconds"]) else "",
+        f"{_plain(card['discount_percent'])}% off" if _says(card, "discount_percent") else "",
+        f"{_plain(card['free_gpu_seconds'])} GPU-seconds free a month" if _says(card, "free_gpu_seconds") else "",
         f"at least ${_plain(card['minimum_commitment'])} a month" if Decimal(card["minimum_commitment"]) else "",
     ]
     return ", ".join(each for each in told if each)
+
+
+def _says(card: dict[str, Any], name: str) -> bool:
+    """An organisation's zero is in place of what the default card has."""
+    return card[name] is not None and (card["organisation_id"] is not None or Decimal(card[name]) != 0)
 
 
 def _hourly(per_second: str) -> str:

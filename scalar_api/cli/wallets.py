@@ -23,10 +23,15 @@ def register(app: typer.Typer) -> None:
 
 def balance(
     organisation: Annotated[str | None, typer.Option(help="Whose: its id or name. For operators.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="As CSV, for a spreadsheet.")] = False,
     json: Json = False,
 ) -> None:
     """Show what your organisation has, owes, holds for its jobs, and may still spend."""
-    found = connect(operator=organisation is not None).get("/v1/balance", organisation=organisation)
+    client = connect(operator=organisation is not None)
+    if csv:
+        print(client.text("/v1/balance", format="csv", organisation=organisation).text, end="")
+        return
+    found = client.get("/v1/balance", organisation=organisation)
     if json:
         view.as_json(found)
         return
@@ -64,12 +69,16 @@ def top_up(
 def terms(
     organisation: Organisation,
     terms: Annotated[str, typer.Argument(help="`prepaid` or `invoiced`.")],
-    credit_limit: Annotated[str | None, typer.Option(help="Dollars that it may owe; no limit, if left out.")] = None,
-    grace: Annotated[int, typer.Option(help="Seconds that its flex jobs run on with nothing left.", min=0)] = 300,
+    credit_limit: Annotated[str | None, typer.Option(help="Dollars that it may owe; `none`: no limit.")] = None,
+    grace: Annotated[
+        int | None, typer.Option(help="Seconds that its flex jobs run on with nothing left; 300 at first.", min=0)
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Say how an organisation pays: ahead, or by invoice."""
-    body = {"terms": terms, "credit_limit": credit_limit, "grace_seconds": grace}
+    """Say how an organisation pays: ahead, or by invoice. What is left out stays as it is."""
+    body: dict[str, Any] = {"terms": terms}
+    body |= {} if credit_limit is None else {"credit_limit": None if credit_limit == "none" else credit_limit}
+    body |= {} if grace is None else {"grace_seconds": grace}
     answer = connect(operator=True).put(f"/v1/organisations/{organisation}/billing", body)
     if json:
         view.as_json(answer)
@@ -115,6 +124,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, Any]]:
         ("Held by jobs", view.dollars(found["held"])),
         ("Not billed yet", view.dollars(found["unbilled"])),
         ("On invoices", view.dollars(found["receivable"])),
+        ("Written off", view.dollars(found["written_off"]) if float(found["written_off"]) else None),
         ("This month", view.dollars(found["spent_this_month"])),
         ("Nothing left", empty),
     ]

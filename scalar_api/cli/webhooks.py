@@ -102,7 +102,7 @@ def events(
     view.table(
         ["EVENT", "TYPE", "SUBJECT", "WHEN"],
         (
-            [each["id"], each["type"], view.plain(str(each["data"].get("id", ""))), view.ago(each["timestamp"])]
+            [each["id"], each["type"], view.plain(_subject(each["data"])), view.ago(each["timestamp"])]
             for each in found["data"]
         ),
         empty="Nothing happened in the last 30 days.",
@@ -142,6 +142,11 @@ def replay(
         return
     for each in sent["data"]:
         view.console.print(f"{each['id']} is on its way to {each['endpoint_id']}.")
+
+
+def _subject(data: dict[str, Any]) -> str:
+    """The job, or the invoice."""
+    return str(data.get("id") or data.get("invoice_id") or "")
 
 
 def _with_secret(made: dict[str, Any], json: bool) -> None:

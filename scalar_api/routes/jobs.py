@@ -52,7 +52,7 @@ def submit_job(
         if submission.created and not could_buy(tx, spec.requirements):
             refuse_unsatisfiable(tx, spec.requirements)
         latest = store.latest_runs(tx, [submission.job.id])
-        cost = job_costs(tx, [submission.job.id], now)[submission.job.id]
+        cost = job_costs(tx, [submission.job.id])[submission.job.id]
     response.status_code = 201 if submission.created else 200
     response.headers["Location"] = f"/v1/jobs/{submission.job.id}"
     return view_of(submission.job, latest.get(submission.job.id), cost)
@@ -62,7 +62,6 @@ def submit_job(
 def list_jobs(
     caller: Person,
     database: Db,
-    now: Now,
     state: Annotated[list[JobState] | None, Query(description="Any of these states.")] = None,
     tier: Tier | None = None,
     label: Annotated[list[str] | None, Query(description="`key=value`; all must match.", max_length=32)] = None,
@@ -81,13 +80,13 @@ def list_jobs(
     with database.transaction() as tx:
         found = store.jobs(tx, which)
         latest = store.latest_runs(tx, [job.id for job in found])
-        costs = job_costs(tx, [job.id for job in found], now)
+        costs = job_costs(tx, [job.id for job in found])
     page = [view_of(job, latest.get(job.id), costs[job.id]) for job in found[:limit]]
     return JobPage(data=page, next_cursor=page[-1].id if len(found) > limit else None)
 
 
 @router.get("/{job_id}", responses=OF_A_JOB)
-def get_job(job_id: str, caller: Person, database: Db, settings: Config, now: Now) -> JobDetail:
+def get_job(job_id: str, caller: Person, database: Db, settings: Config) -> JobDetail:
     """One job, with its runs, where they ran, how they ended, the GPU seconds that they used, and what they cost."""
     with database.transaction() as tx:
         job = store.job(tx, job_id, organisation_id=caller.organisation_id)
@@ -95,7 +94,7 @@ def get_job(job_id: str, caller: Person, database: Db, settings: Config, now: No
             raise NotFound("There is no such job.")
         runs = store.runs_of_job(tx, job_id)
         tasks = tasks_of_runs(tx, [run.id for run in runs])
-        cost = job_costs(tx, [job_id], now)[job_id]
+        cost = job_costs(tx, [job_id])[job_id]
     return detail_of(job, runs, tasks, cost, settings.dagster_public_url)
 
 
@@ -105,7 +104,7 @@ def cancel_job(job_id: str, caller: Person, database: Db, now: Now) -> JobView:
     with database.transaction() as tx:
         job = life.cancel(tx, job_id, organisation_id=caller.organisation_id, actor=caller.actor, now=now)
         latest = store.latest_runs(tx, [job_id])
-        cost = job_costs(tx, [job_id], now)[job_id]
+        cost = job_costs(tx, [job_id])[job_id]
     return view_of(job, latest.get(job_id), cost)
 
 
@@ -114,7 +113,7 @@ def requeue_job(job_id: str, caller: Person, database: Db, now: Now) -> JobView:
     """Start a job that has ended again, with all its tries: the way out of `dead_letter`."""
     with database.transaction() as tx:
         job = life.requeue(tx, job_id, organisation_id=caller.organisation_id, actor=caller.actor, now=now)
-        cost = job_costs(tx, [job_id], now)[job_id]
+        cost = job_costs(tx, [job_id])[job_id]
     return view_of(job, None, cost)
 
 

@@ -14,18 +14,19 @@ from scalar.billing import (
     payment_store,
     refund_store,
     refunds,
-    stripe_customer_store,
     top_up_store,
     top_ups,
+    transfer_store,
+    transfers,
     wallet_store,
 )
 from scalar.billing.invoice_model import Invoice
-from scalar.billing.stripe_customers import sync_customers
-from scalar.billing.till import Done
+from scalar.billing.stripe_customers import sync_customers, use_card
 from scalar.database import Transaction
 from scalar.errors import Conflict, NotFound, PaymentRequired, Unavailable
 from scalar.ids import new_id
 from scalar_api.dependencies import Customer, Db, Now, Operator, Person
+from scalar_api.invoice_views import InvoiceView
 from scalar_api.payment_views import (
     AttemptView,
     CardBody,
@@ -38,6 +39,8 @@ from scalar_api.payment_views import (
     PaymentView,
     RefundBody,
     RefundView,
+    TransferBody,
+    TransferView,
     page_of,
 )
 from scalar_api.payments import StripeTill, answered
@@ -78,8 +81,32 @@ def get_collection(invoice_id: str, caller: Person, database: Db) -> CollectionV
             payments=[PaymentView.of(each) for each in payment_store.payments(tx, invoice_id=invoice.id)],
             attempts=[AttemptView.of(each) for each in dunning_store.attempts_of(tx, invoice.id)],
             refunds=[RefundView.of(each) for each in refund_store.refunds_of(tx, invoice.id)],
+            transfers=[TransferView.of(each) for each in transfer_store.transfers_of(tx, invoice.id)],
             dunning=DunningView(**under_way) if under_way else None,
         )
+
+
+@router.post("/invoices/{invoice_id}/payments", status_code=201, responses=_OF_AN_INVOICE)
+def enter_transfer(
+    invoice_id: str,
+    body: TransferBody,
+    caller: Operator,
+    database: Db,
+    now: Now,
+    idempotency_key: IdempotencyKey = None,
+) -> InvoiceView:
+    """Enter what has come for an invoice by bank transfer. Paid in part it stays open; with its last cent it is paid.
+
+    Once a part has come so, no card is charged for the rest: Stripe would take the whole.
+    More than is left to be paid is refused: enter the rest as a top-up of the wallet. With an `Idempotency-Key`, a
+    request that comes twice is entered once.
+    """
+    once = f"{caller.key_id}/{idempotency_key}" if idempotency_key else new_id("once")
+    with database.transaction() as tx:
+        paid = transfers.enter(
+            tx, invoice_id, body.cents, source=f"transfer/{once}", note=body.note, actor=caller.actor, now=now
+        )
+    return InvoiceView.of(paid)
 
 
 @router.post("/invoices/{invoice_id}/refunds", status_code=201, responses=_OF_AN_INVOICE)
@@ -128,12 +155,8 @@ def set_card(organisation: Named, body: CardBody, caller: Operator, database: Db
         wallet_store.open_account(tx, whose)
         audit(tx, caller.actor, "billing.card", whose)
     with answered():
-        sync_customers(till, Done())
-        with database.transaction() as tx:
-            customer = stripe_customer_store.customer_of(tx, whose)
-        if customer is None:
-            raise Unavailable("Stripe does not know this organisation yet: try again in a moment.")
-        till.stripe.use_card(customer, body.payment_method, key=f"scalar:card:{new_id('card')}")
+        sync_customers(till, only=whose)
+        use_card(till, whose, body.payment_method)
     return CardView(organisation_id=whose)
 
 
@@ -151,10 +174,24 @@ def top_up_by_card(
     with database.transaction() as tx:
         whose = str(caller.organisation_id)
         made = top_ups.request(tx, whose, cents, actor=caller.actor, now=now, key=idempotency_key)
-    _, intent = top_ups.send(till, only=made.id)
+    with answered():
+        top_up, intent = top_ups.send_now(till, made)
+    return CardTopUpView.of(top_up, intent.client_secret if intent else None)
+
+
+@router.get("/top-ups/{top_up_id}", responses=_OF_MONEY)
+def get_top_up(top_up_id: str, caller: Customer, database: Db, till: StripeTill) -> CardTopUpView:
+    """One of your top-ups by card, as it is now: with its `client_secret` for as long as it is to be confirmed.
+
+    One that nobody confirms within three days is cancelled, and has `failed`.
+    """
     with database.transaction() as tx:
-        after = top_up_store.top_up(tx, made.id)
-    return CardTopUpView.of(after or made, intent.client_secret if intent else None)
+        found = top_up_store.top_up(tx, top_up_id)
+    if found is None or found.organisation_id != caller.organisation_id:
+        raise NotFound("There is no such top-up.")
+    with answered():
+        top_up, intent = top_ups.look(till, top_up_id)
+    return CardTopUpView.of(top_up, intent.client_secret if intent else None)
 
 
 def _seen(tx: Transaction, caller: Principal, invoice_id: str) -> Invoice:

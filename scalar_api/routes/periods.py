@@ -1,4 +1,4 @@
-"""Months of the books, and the taxes, for operators: close, reopen, enter a rate."""
+"""Months of the books, and the taxes, for operators: close, reopen, add up balances, enter a rate."""
 
 from typing import Annotated
 
@@ -10,7 +10,15 @@ from scalar.billing import periods
 from scalar.billing.months import month_named
 from scalar.errors import Conflict, NotFound
 from scalar_api.dependencies import Db, Now, Operator
-from scalar_api.invoice_views import PeriodList, PeriodView, ReasonBody, TaxRateBody, TaxRateList, TaxRateView
+from scalar_api.invoice_views import (
+    PeriodList,
+    PeriodView,
+    ReasonBody,
+    RebuiltView,
+    TaxRateBody,
+    TaxRateList,
+    TaxRateView,
+)
 from scalar_api.problems import responses
 
 router = APIRouter(prefix="/v1", tags=["billing"])
@@ -41,6 +49,16 @@ def reopen_period(month: Month, body: ReasonBody, caller: Operator, database: Db
     with database.transaction() as tx:
         periods.reopen(tx, named, actor=caller.actor, reason=body.reason)
         return PeriodView.of(periods.period(tx, named))
+
+
+@router.post("/balances/rebuild", responses=responses())
+def rebuild_balances(caller: Operator, database: Db) -> RebuiltView:
+    """Add every balance of the ledger up anew from its entries, and say which were something else.
+
+    Postings wait meanwhile. It is written down in the audit log.
+    """
+    with database.transaction() as tx:
+        return RebuiltView.of(periods.rebuild_balances(tx, actor=caller.actor))
 
 
 @router.get("/tax-rates", responses=responses())

@@ -1,4 +1,4 @@
-"""Rate cards and coupons, for operators: what a GPU-second costs whom, from when on."""
+"""Rate cards, for operators: what a GPU-second costs whom, from when on."""
 
 from fastapi import APIRouter
 
@@ -10,7 +10,7 @@ from scalar.errors import Conflict, InvalidRequest, NotFound
 from scalar.metering.model import hour_of
 from scalar_api.dependencies import Db, Now, Operator
 from scalar_api.problems import responses
-from scalar_api.rate_views import CouponBody, CouponView, RateCardBody, RateCardList, RateCardView
+from scalar_api.rate_views import RateCardBody, RateCardList, RateCardView
 
 router = APIRouter(prefix="/v1", tags=["billing"])
 _OF_RATES = responses()
@@ -19,7 +19,7 @@ _OF_A_NEW_ONE = responses(NotFound, Conflict)
 
 @router.get("/rate-cards", responses=_OF_RATES)
 def list_rate_cards(_: Operator, database: Db) -> RateCardList:
-    """All of them, those that are over and those that are yet to come too."""
+    """All of them, those that are over, yet to come, or withdrawn too."""
     with database.transaction() as tx:
         cards = rate_cards_store.cards(tx)
     return RateCardList(data=[RateCardView.of(card) for card in (*cards, DEFAULT_RATE_CARD)])
@@ -29,7 +29,8 @@ def list_rate_cards(_: Operator, database: Db) -> RateCardList:
 def create_rate_card(body: RateCardBody, caller: Operator, database: Db, now: Now) -> RateCardView:
     """Let prices come into force at an hour; the card that was in force without an end is over then.
 
-    What has been used keeps its price. A card is never changed: a new price is a new card.
+    What has been used keeps its price. A card is never changed: a new price is a new card. One that is yet to begin
+    can be withdrawn.
     """
     with database.transaction() as tx:
         organisation_id = _organisation(tx, body.organisation)
@@ -40,15 +41,13 @@ def create_rate_card(body: RateCardBody, caller: Operator, database: Db, now: No
         return RateCardView.of(rates.set_rate_card(tx, card, actor=caller.actor, now=now))
 
 
-@router.post("/coupons", status_code=201, responses=_OF_A_NEW_ONE)
-def create_coupon(body: CouponBody, caller: Operator, database: Db, now: Now) -> CouponView:
-    """Something off the invoices of months that begin while it holds, or off the first of them only."""
-    coupon = body.coupon(None, now)
-    if coupon.ends_at is not None and coupon.ends_at <= coupon.starts_at:
-        raise InvalidRequest("A coupon ends after it starts.")
+@router.post("/rate-cards/{rate_card_id}/withdraw", responses=_OF_A_NEW_ONE)
+def withdraw_rate_card(rate_card_id: str, caller: Operator, database: Db, now: Now) -> RateCardView:
+    """Take back a card that is yet to begin. The card that it would have ended holds on, until the next one begins;
+    and there is room for another one. Repeats change nothing.
+    """
     with database.transaction() as tx:
-        coupon = body.coupon(_organisation(tx, body.organisation), now)
-        return CouponView.of(rates.make_coupon(tx, coupon, actor=caller.actor, now=now))
+        return RateCardView.of(rates.withdraw_rate_card(tx, rate_card_id, actor=caller.actor, now=now))
 
 
 def _organisation(tx: Transaction, named: str | None) -> str | None:

@@ -1,6 +1,6 @@
 """What an organisation has, owes and may spend; and, for operators: credit, terms and caps."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -17,9 +17,12 @@ from scalar.database import Transaction
 from scalar.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from scalar.ids import new_id
 from scalar_api.dependencies import Db, Now, Operator, Person
+from scalar_api.printing.csv import csv_of
+from scalar_api.printing.formats import Format, wanted
 from scalar_api.problems import responses
 from scalar_api.views import in_dollars
 from scalar_api.wallet_views import (
+    BALANCE_COLUMNS,
     BalanceView,
     BillingBody,
     BillingView,
@@ -39,16 +42,30 @@ Named = Annotated[str, Path(max_length=100, description="An organisation's id or
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=100)]
 
 
-@router.get("/balance", responses=_OF_A_BALANCE)
+@router.get(
+    "/balance",
+    response_model=BalanceView,
+    responses={200: {"content": {"text/csv": {}}, "description": "JSON, or CSV."}, **_OF_A_BALANCE},
+)
 def get_balance(
     caller: Person,
     database: Db,
     now: Now,
     organisation: Annotated[str | None, Query(max_length=100, description="For operators: its id or name.")] = None,
-) -> BalanceView:
-    """What your organisation has, owes, holds for its jobs, and may still spend."""
+    format: Annotated[Format | None, Query(description="`json` or `csv`; or say so by `Accept`.")] = None,
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> BalanceView | Response:
+    """What your organisation has, owes, holds for its jobs, and may still spend.
+
+    As CSV: a row for each amount, then one for each lot of credit and each cap with what is left of it.
+    """
+    form = wanted(format, accept, (Format.JSON, Format.CSV))
     with database.transaction() as tx:
-        return BalanceView.of(balances.balance_of(tx, _whose(tx, caller, organisation), now))
+        view = BalanceView.of(balances.balance_of(tx, _whose(tx, caller, organisation), now))
+    if form is Format.JSON:
+        return view
+    headers = {"Content-Disposition": f'attachment; filename="balance-{now:%Y-%m-%d}.csv"'}
+    return Response(csv_of(BALANCE_COLUMNS, view.rows()), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.post("/organisations/{organisation}/grants", status_code=201, responses=_OF_CREDIT)
@@ -91,20 +108,19 @@ def top_up(
 
 @router.put("/organisations/{organisation}/billing", responses=_OF_A_BALANCE)
 def set_billing(organisation: Named, body: BillingBody, caller: Operator, database: Db, now: Now) -> BillingView:
-    """Set how an organisation pays, and whom its invoices go to."""
+    """Set how an organisation pays, and whom its invoices go to. What is left out stays as it is."""
     with database.transaction() as tx:
         whose = _organisation(tx, organisation)
-        limit = None if body.credit_limit is None else micros(body.credit_limit)
-        grace = timedelta(seconds=body.grace_seconds)
-        wallets.set_terms(tx, whose, body.terms, limit=limit, grace=grace, now=now)
+        terms, limit, grace = body.terms_after(wallet_store.locked_account(tx, whose))
+        wallets.set_terms(tx, whose, terms, limit=limit, grace=grace, now=now)
         wallet_store.set_contact(tx, whose, body.model_dump(include=set(wallet_store.CONTACT), exclude_unset=True))
         named = body.model_dump(mode="json", exclude_unset=True)
-        audit(tx, caller.actor, "billing.set", whose, fields=sorted(named), terms=body.terms, limit=limit)
+        audit(tx, caller.actor, "billing.set", whose, fields=sorted(named), terms=terms, limit=limit)
         return BillingView(
             organisation_id=whose,
-            terms=body.terms,
+            terms=terms,
             credit_limit=None if limit is None else in_dollars(limit),
-            grace_seconds=body.grace_seconds,
+            grace_seconds=int(grace.total_seconds()),
             **wallet_store.contact(tx, whose),
         )
 

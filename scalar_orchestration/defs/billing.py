@@ -7,7 +7,7 @@ import dagster as dg
 from scalar.billing import rated_checks
 from scalar.billing.money import dollars
 from scalar.billing.rated_usage import Rated, rate_hour
-from scalar.metering import store as metering
+from scalar.metering.doubts import doubts
 from scalar.metering.model import Window, hour_of
 from scalar_orchestration.clock import utc_now
 from scalar_orchestration.defs.metering import HOURS
@@ -28,9 +28,14 @@ def rated_usage(context: dg.AssetExecutionContext, database: PostgresResource) -
     """What each run of an hour costs by the rate card in force; rated again, only differences are added."""
     window = Window.hour(context.partition_time_window.start)
     with database.transaction() as tx:
-        doubts = [*metering.gpus_used_twice(tx, window), *metering.runs_that_differ(tx, window)]
-    if doubts:
-        raise dg.Failure(f"The usage of this hour is in doubt: {doubts[0]}.", allow_retries=False)
+        doubtful = [each.says for each in doubts(tx, window) if not each.accepted]
+    if doubtful:
+        command = f"scalar periods accept {window.start:%Y-%m-%dT%H:%MZ} --reason …"
+        raise dg.Failure(
+            f"The usage of this hour is in doubt: {doubtful[0]}.",
+            metadata={"doubts": doubtful, "to_accept_them": command},
+            allow_retries=False,
+        )
     with database.transaction() as tx:
         rated = rate_hour(tx, window.start, utc_now())
     return dg.MaterializeResult(metadata=_figures(rated))

@@ -1,22 +1,27 @@
 """Invoices of a month: drafts, the proof that they are right, and their opening.
 
-rated_usage ─► invoices (drafts) ─► blocking checks ─► opened_invoices
+rated_usage ─► invoices (drafts) ─► blocking checks ─► opened_invoices ─► closed_month
+                             block_pnl, job_margin, customer_margin, stripe_statement_lines ─┘
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
 from scalar.billing import invoice_checks as checks
 from scalar.billing import invoice_figures as figures
 from scalar.billing import invoice_sources as sources
-from scalar.billing import invoice_store, periods
+from scalar.billing import invoice_store, month_ties, periods
 from scalar.billing import invoices as deeds
 from scalar.billing.invoice_drafts import draft_month
 from scalar.billing.invoice_settings import invoice_settings
+from scalar.billing.ledger_store import closed_periods
 from scalar.billing.months import month_of, start_of
 from scalar.database import Transaction
+from scalar.errors import Conflict
 from scalar_orchestration.clock import utc_now
 from scalar_orchestration.invoice_pictures import customers_plot, months_plot
 from scalar_orchestration.invoice_tables import customers_table, months_table, unpaid_table, usd
@@ -24,6 +29,8 @@ from scalar_orchestration.resources import PostgresResource
 
 MONTHS = dg.MonthlyPartitionsDefinition(start_date=datetime(2026, 1, 1, tzinfo=UTC))
 _ACTOR = "dagster"
+_MONTHS_BACK = 3
+"""So far back it is seen that a commitment was never invoiced."""
 
 
 @dg.asset(
@@ -51,7 +58,7 @@ def every_hour_of_the_month_is_rated(
 ) -> dg.AssetCheckResult:
     """No hour in which something was used is left to be metered or rated."""
     with database.transaction() as tx:
-        hours = periods.unrated_hours(tx, _month(context))
+        hours = checks.unrated_hours(tx, _month(context))
     return _found(f"{hour:%Y-%m-%d %H:%M} is not rated" for hour in hours)
 
 
@@ -102,7 +109,7 @@ def unbilled_is_what_is_on_no_open_invoice(
 def opened_invoices(context: dg.AssetExecutionContext, database: PostgresResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """A month's invoices, numbered, in the books and due: they never change any more."""
     month = _month(context)
-    with database.transaction() as tx:
+    with _saying_why(), database.transaction() as tx:
         made = deeds.open_month(tx, month, actor=_ACTOR, now=utc_now(), due_in=invoice_settings().due_in)
     with database.transaction() as tx:
         seen = _figures(tx, month)
@@ -126,6 +133,44 @@ def receivables_are_what_is_left_to_be_paid(
         return _found(checks.receivables_that_differ(tx))
 
 
+@dg.asset_check(asset=opened_invoices, blocking=True, partitions_def=MONTHS)
+def balances_are_what_their_entries_add_up_to(
+    context: dg.AssetCheckExecutionContext, database: PostgresResource
+) -> dg.AssetCheckResult:
+    """Each account's, to the micro-dollar; where one isn't, `scalar periods rebuild-balances` adds them up anew."""
+    del context
+    with database.transaction() as tx:
+        return _found(month_ties.unlike_entries(tx))
+
+
+@dg.asset(
+    partitions_def=MONTHS,
+    deps=[opened_invoices, "block_pnl", "job_margin", "customer_margin", "stripe_statement_lines"],
+    group_name="billing",
+    kinds={"postgres"},
+    owners=["team:finance"],
+)
+def closed_month(context: dg.AssetExecutionContext, database: PostgresResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """A month whose books take nothing more: materialize it by hand. It fails with all that stands in the way."""
+    month = _month(context)
+    with _saying_why(), database.transaction() as tx:
+        periods.close(tx, month, actor=_ACTOR, now=utc_now())
+    with database.transaction() as tx:
+        books, seen = periods.period(tx, month), _figures(tx, month)
+    return dg.MaterializeResult(metadata={"closed_at": str(books.closed_at), "closed_by": str(books.closed_by), **seen})
+
+
+@dg.asset_check(asset=closed_month, blocking=True, partitions_def=MONTHS)
+def the_month_is_closed_and_still_ties(
+    context: dg.AssetCheckExecutionContext, database: PostgresResource
+) -> dg.AssetCheckResult:
+    """Its books are closed, and nothing stands in the way of it: no hour, no draft, no difference."""
+    month = _month(context)
+    with database.transaction() as tx:
+        is_open = periods.period(tx, month).closed_at is None
+        return _found([*(["it is not closed"] if is_open else []), *periods.in_the_way(tx, month, utc_now())])
+
+
 @dg.sensor(
     target=[invoices],
     minimum_interval_seconds=60,
@@ -135,10 +180,12 @@ def receivables_are_what_is_left_to_be_paid(
 def months_to_invoice(database: PostgresResource) -> dg.SensorResult:
     """By the newest rated line that waits; one whose run failed is asked for again, once an hour."""
     now = utc_now()
+    hour = f"{now:%Y-%m-%d %H}h"
     with database.transaction() as tx:
-        waiting = {each.month: f"line {each.last_line}, {now:%Y-%m-%d %H}h" for each in sources.backlog(tx, now)}
-    # Commitments are due where nothing was used, too.
-    waiting.setdefault(_month_before(now), "first")
+        # Commitments are due where nothing was used, too.
+        waiting = dict.fromkeys(_committed(tx, now), f"committed, {hour}")
+        waiting |= {each.month: f"line {each.last_line}, {hour}" for each in sources.backlog(tx, now)}
+    waiting.setdefault(_month_before(month_of(now)), "first")
     return dg.SensorResult(run_requests=[_request(month, why) for month, why in waiting.items() if _has(month)])
 
 
@@ -155,6 +202,16 @@ def invoices_to_open(database: PostgresResource) -> dg.SensorResult:
         months = [each.month for each in periods.periods(tx, limit=240) if each.drafts]
     due = [month for month in months if _has(month) and invoice_settings().opens_at(month) <= now]
     return dg.SensorResult(run_requests=[_request(month, f"open, {now:%Y-%m-%d}") for month in sorted(due)])
+
+
+@contextmanager
+def _saying_why() -> Iterator[None]:
+    """What is refused fails at once, with every reason: trying again changes nothing."""
+    try:
+        yield
+    except Conflict as error:
+        reasons: Any = error.details.get("reasons", [error.message])
+        raise dg.Failure(error.message, metadata={"in_the_way": reasons}, allow_retries=False) from error
 
 
 def _figures(tx: Transaction, month: date) -> dict[str, dg.MetadataValue | str | float]:
@@ -184,8 +241,16 @@ def _month(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) ->
     return month_of(context.partition_time_window.start)
 
 
-def _month_before(now: datetime) -> date:
-    return month_of(start_of(month_of(now)) - timedelta(days=1))
+def _committed(tx: Transaction, now: datetime) -> list[date]:
+    """Of the last months that are over: those that somebody has committed to, and has no invoice of."""
+    months, closed = [_month_before(month_of(now))], closed_periods(tx)
+    while len(months) < _MONTHS_BACK:
+        months.append(_month_before(months[-1]))
+    return [month for month in months if month not in closed and sources.commitments_waiting(tx, month)]
+
+
+def _month_before(month: date) -> date:
+    return month_of(start_of(month) - timedelta(days=1))
 
 
 def _has(month: date) -> bool:

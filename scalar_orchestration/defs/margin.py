@@ -110,6 +110,18 @@ def every_block_adds_up_to_what_was_paid(
 
 
 @dg.asset_check(asset=block_pnl, blocking=True, partitions_def=MONTHS)
+def prepaid_node_hours_are_what_lies_ahead(
+    context: dg.AssetCheckExecutionContext, database: PostgresResource
+) -> dg.AssetCheckResult:
+    """The ledger's prepaid node-hours are what of all blocks together is not used up or sold, to the micro-dollar."""
+    del context
+    with database.transaction() as tx:
+        costing.post_market(tx, utc_now())
+        tie = tie_store.prepaid_in_ledger(tx)
+    return dg.AssetCheckResult(passed=not tie.off, metadata={"ties": ties_table([tie])})
+
+
+@dg.asset_check(asset=block_pnl, blocking=True, partitions_def=MONTHS)
 def the_cash_of_each_order_is_what_the_market_charged(
     context: dg.AssetCheckExecutionContext, database: PostgresResource
 ) -> dg.AssetCheckResult:

@@ -1,14 +1,18 @@
 """Payments: the sensors that have Stripe collect what is due, and the proof that its statement and our ledger agree."""
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
+from time import monotonic
 
 import dagster as dg
 
 from scalar.billing import refunds, stripe_events, stripe_statement, stripe_sync, top_ups
 from scalar.billing.charging import charge_due
+from scalar.billing.overdue import tell_overdue
 from scalar.billing.stripe import Stripe
 from scalar.billing.stripe_settings import DunningSettings, StripeSettings
 from scalar.billing.till import Done, Till
+from scalar.billing.turns import SECONDS
 from scalar_orchestration.clock import utc_now
 from scalar_orchestration.resources import PostgresResource
 
@@ -25,9 +29,12 @@ def stripe_sync_sensor(database: PostgresResource) -> dg.SkipReason:
     till = _till(database)
     if till is None:
         return dg.SkipReason(NO_STRIPE)
-    synced = stripe_sync.sync(till)
-    charged = charge_due(till)
-    refunded, (topped_up, _) = refunds.send(till), top_ups.send(till)
+    synced, charged, refunded, topped_up = _each_in_turn(
+        partial(stripe_sync.sync, till),
+        partial(charge_due, till),
+        partial(refunds.send, till),
+        partial(top_ups.send, till),
+    )
     problems = _problems(synced, charged, refunded, topped_up)
     return dg.SkipReason(
         f"{synced.moved} invoice(s) and customer(s) synced, {charged.moved} charged, {refunded.moved} refund(s),"
@@ -63,6 +70,17 @@ def dunning_sensor(database: PostgresResource) -> dg.SkipReason:
         return dg.SkipReason(NO_STRIPE)
     done = charge_due(till, again=True)
     return dg.SkipReason(f"{done.moved} tried again.{_problems(done)}")
+
+
+@dg.sensor(
+    name="overdue_invoices",
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells customers, by the schedule, of overdue invoices that they have to pay by themselves.",
+)
+def overdue_invoices_sensor(database: PostgresResource) -> dg.SkipReason:
+    told = tell_overdue(database.transaction, DunningSettings(), utc_now())
+    return dg.SkipReason(f"{told} notice(s) of overdue invoices.")
 
 
 @dg.asset(
@@ -110,6 +128,19 @@ def tie_to_stripe() -> dg.RunRequest | dg.SkipReason:
     return dg.RunRequest() if StripeSettings().configured else dg.SkipReason(NO_STRIPE)
 
 
+def _each_in_turn(*turns: Callable[..., Done]) -> list[Done]:
+    """Each has its share of the time that is left. What one of them dies of fails the tick once all have had theirs."""
+    end, done, died = monotonic() + SECONDS, list[Done](), list[Exception]()
+    for left, take in zip(range(len(turns), 0, -1), turns, strict=True):
+        try:
+            done.append(take(seconds=max(end - monotonic(), 0) / left))
+        except Exception as error:  # noqa: BLE001 - raised again below
+            died.append(error)
+    if died:
+        raise ExceptionGroup("The others had their turn.", died)
+    return done
+
+
 def _till(database: PostgresResource) -> Till | None:
     settings = StripeSettings()
     if not settings.configured:
@@ -121,8 +152,8 @@ def _till(database: PostgresResource) -> Till | None:
 
 @cache
 def _shared_stripe(settings: StripeSettings) -> Stripe:
-    """One client a process: its connections stay open."""
-    return Stripe(settings.read_key, api_base=settings.api_base)
+    """One client a process: its connections stay open. What is not answered soon is asked again in a later turn."""
+    return Stripe(settings.read_key, api_base=settings.api_base, retries=0, timeout=10.0)
 
 
 def _problems(*done: Done) -> str:

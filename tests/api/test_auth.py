@@ -19,7 +19,13 @@ _OF_A_JOB = [
     ("POST", "/v1/jobs/{}/cancel"),
     ("POST", "/v1/jobs/{}/requeue"),
 ]
-_OF_CUSTOMERS = [("POST", "/v1/jobs"), ("POST", "/v1/webhook-endpoints"), ("POST", "/v1/top-ups")]
+_OF_CUSTOMERS = [
+    ("POST", "/v1/jobs"),
+    ("POST", "/v1/webhook-endpoints"),
+    ("POST", "/v1/top-ups"),
+    ("GET", "/v1/top-ups/{}"),
+    ("POST", "/v1/coupons/redeem"),
+]
 _OF_CAPACITY = [
     ("GET", "/v1/capacity"),
     ("GET", "/v1/reservations"),
@@ -65,7 +71,10 @@ _OF_FINANCE = [
     ("GET", "/v1/jobs/{}/margin"),
     ("GET", "/v1/rate-cards"),
     ("POST", "/v1/rate-cards"),
+    ("POST", "/v1/rate-cards/{}/withdraw"),
+    ("GET", "/v1/coupons"),
     ("POST", "/v1/coupons"),
+    ("POST", "/v1/coupons/{}/end"),
     ("POST", "/v1/organisations/{}/grants"),
     ("POST", "/v1/organisations/{}/top-ups"),
     ("PUT", "/v1/organisations/{}/billing"),
@@ -76,10 +85,14 @@ _OF_FINANCE = [
     ("POST", "/v1/invoices/{}/credit-notes"),
     ("POST", "/v1/invoices/{}/refunds"),
     ("POST", "/v1/invoices/{}/collect"),
+    ("POST", "/v1/invoices/{}/payments"),
     ("PUT", "/v1/organisations/{}/card"),
     ("GET", "/v1/periods"),
     ("POST", "/v1/periods/{}/close"),
     ("POST", "/v1/periods/{}/reopen"),
+    ("POST", "/v1/balances/rebuild"),
+    ("GET", "/v1/metered-hours/{}/doubts"),
+    ("POST", "/v1/metered-hours/{}/accept"),
     ("GET", "/v1/tax-rates"),
     ("POST", "/v1/tax-rates"),
 ]

@@ -1,5 +1,7 @@
 """Balances, credit, terms and caps over HTTP; and what a job costs, wherever a job is shown."""
 
+import csv
+import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,12 +37,35 @@ def test_a_customer_without_an_account_is_invoiced_without_a_limit(shared_api: A
         "lots": [],
         "unbilled": "0.000000",
         "receivable": "0.000000",
+        "written_off": "0.000000",
         "held": "0.000000",
         "spent_this_month": "0.000000",
         "caps": [],
         "empty_since": None,
         "flex_stops_at": None,
     }
+
+
+def test_a_balance_as_csv_for_spreadsheets(shared_api: Api) -> None:
+    customer, operator = shared_api.customer(), shared_api.operator()
+    org = organisation_of(customer)
+    top_up = {"amount": "5", "note": "=HYPERLINK(1)"}
+    operator.post(f"/v1/organisations/{org}/top-ups", json=top_up).raise_for_status()
+    answer = customer.get("/v1/balance", headers={"Accept": "text/csv"})
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"].startswith('attachment; filename="balance-')
+    rows = list(csv.reader(io.StringIO(answer.text)))
+    owed = ("unbilled", "receivable", "written_off", "held", "spent_this_month")
+    assert rows == [
+        ["name", "amount", "left", "expires_at", "about"],
+        ["available", "", "", "", ""],
+        ["credit", "5.000000", "", "", ""],
+        ["credit_limit", "", "", "", ""],
+        *([name, "0.000000", "", "", ""] for name in owed),
+        ["lot:purchase", "5.000000", "5.000000", "", "'=HYPERLINK(1)"],
+    ]
+    assert customer.get("/v1/balance", params={"format": "csv"}).text == answer.text
+    assert_problem(customer.get("/v1/balance", params={"format": "pdf"}), 422, "invalid-request")
 
 
 def test_a_customer_tops_up_spends_and_is_refused_with_what_is_missing(shared_api: Api) -> None:
@@ -114,8 +139,19 @@ def test_terms_and_contact_are_set_and_what_is_left_out_stays(shared_api: Api) -
     first = set_terms(operator, org, terms="invoiced", credit_limit="100", email="ap@example.com", country="DE")
     assert (first["credit_limit"], first["email"], first["country"]) == ("100.000000", "ap@example.com", "DE")
     second = set_terms(operator, org, terms="invoiced", address={"city": "Bonn"}, grace_seconds=60)
-    assert (second["credit_limit"], second["email"], second["address"]) == (None, "ap@example.com", {"city": "Bonn"})
-    assert set_terms(operator, org, terms="prepaid", email=None)["email"] is None
+    assert (second["email"], second["address"]) == ("ap@example.com", {"city": "Bonn"})
+    assert (second["credit_limit"], second["grace_seconds"]) == ("100.000000", 60)
+    path = f"/v1/organisations/{org}/billing"
+    third = operator.put(path, json={"email": "new@example.com"}).raise_for_status().json()
+    assert third == {**second, "email": "new@example.com"}
+    assert customer.get("/v1/balance").json()["available"] == "100.000000"
+    assert set_terms(operator, org, terms="invoiced", credit_limit=None)["credit_limit"] is None
+    assert_problem(operator.put(path, json={"terms": None}), 422, "invalid-request")
+    fourth = set_terms(operator, org, credit_limit=None, terms="invoiced") | {"credit_limit": "5.000000"}
+    assert set_terms(operator, org, terms="invoiced", credit_limit="5") == fourth
+    prepaid = set_terms(operator, org, terms="prepaid", email=None)
+    assert (prepaid["terms"], prepaid["credit_limit"], prepaid["email"]) == ("prepaid", None, None)
+    assert_problem(operator.put(path, json={"credit_limit": "5"}), 422, "invalid-request")
 
 
 def test_caps_are_set_shown_and_hold(shared_api: Api) -> None:

@@ -57,6 +57,26 @@ def test_credit_terms_and_caps_are_entered_and_shown(shared_api: Api, operator: 
         assert text in shown, shown
     assert json.loads(operator("balance", "--organisation", "Grace Ltd", "--json").stdout)["available"] == "21.900000"
     assert "$0.00 so far, $3.60 held" in theirs("show", job["id"]).stdout
+    rows = theirs("balance", "--csv").stdout.splitlines()
+    assert rows[:2] == ["name,amount,left,expires_at,about", "available,21.900000,,,"]
+    assert rows[9:] == [
+        "lot:grant,5.000000,5.000000,2099-01-31T00:00:00+00:00,",
+        "lot:purchase,20.500000,20.500000,,wire [17]",
+        "cap:project,100.000000,100.000000,,vision",
+    ]
+
+
+def test_terms_that_are_not_named_stay(shared_api: Api, operator: Run) -> None:
+    customer = shared_api.customer("Ida Ltd")
+
+    def terms(*words: str) -> tuple[str | None, int]:
+        answer = json.loads(operator("billing", "terms", "Ida Ltd", *words, "--json").stdout)
+        return answer["credit_limit"], answer["grace_seconds"]
+
+    assert terms("invoiced", "--credit-limit", "50") == ("50.000000", 300)
+    assert terms("invoiced", "--grace", "60") == ("50.000000", 60)
+    assert customer.get("/v1/balance").json()["available"] == "50.000000"
+    assert terms("invoiced", "--credit-limit", "none") == (None, 60)
 
 
 def test_the_same_key_enters_credit_once(shared_api: Api, operator: Run) -> None:

@@ -254,6 +254,27 @@ def test_open_void_and_write_off_over_http(api: Api) -> None:
     assert (lost["state"], lost["outstanding"]) == ("uncollectible", "8.00")
 
 
+def test_a_transfer_is_entered_over_http_and_by_command(api: Api, scalar) -> None:
+    tenant, operator = a_tenant(api), api.operator()
+    invoice = a_month(api, tenant)
+    path = f"/v1/invoices/{invoice.id}/payments"
+    body = {"amount": "3.00", "note": "Wire 17"}
+    for client in (operator, operator):
+        answer = client.post(path, json=body, headers={"Idempotency-Key": "wire-17"})
+        assert (answer.status_code, answer.json()["state"], answer.json()["outstanding"]) == (201, "open", "5.00")
+    other = operator.post(path, json={"amount": "4.00"}, headers={"Idempotency-Key": "wire-17"})
+    assert_problem(other, 409, "idempotency-conflict")
+    assert_problem(operator.post(path, json={"amount": "5.01"}), 409, "conflict")
+    assert_problem(operator.post("/v1/invoices/inv_none/payments", json=body), 404, "not-found")
+    assert_problem(tenant.client.post(path, json=body), 403, "forbidden")
+    for wrong in ({}, {"amount": "0"}, {"amount": "1.001"}, {"amount": "-1"}):
+        assert_problem(operator.post(path, json=wrong), 422, "invalid-request")
+    done = scalar("invoices", "paid", str(invoice.number), "5", "--note", "The rest")
+    assert (done.returncode, done.stdout) == (0, "INV-2026-0001 is paid: $0.00 left to pay.\n")
+    seen = tenant.client.get(path).raise_for_status().json()
+    assert [(each["amount"], each["note"]) for each in seen["transfers"]] == [("3.00", "Wire 17"), ("5.00", "The rest")]
+
+
 def test_a_month_is_closed_and_reopened_over_http(api: Api) -> None:
     tenant, operator = a_tenant(api), api.operator()
     made = a_month(api, tenant, open_it=False)
@@ -276,6 +297,23 @@ def test_a_month_is_closed_and_reopened_over_http(api: Api) -> None:
     assert_problem(operator.post("/v1/periods/2026-01/reopen", json={"reason": "late"}), 404, "not-found")
     with api.database.transaction() as tx:
         assert [deed.action for deed in trail(tx, "2026-01")] == ["period.close", "period.reopen"]
+
+
+def test_balances_are_added_up_anew_over_http_and_by_command(api: Api, scalar) -> None:
+    tenant, operator = a_tenant(api), api.operator()
+    a_month(api, tenant)
+    with api.database.transaction() as tx:
+        tx.execute("update ledger_balances set amount = 0 where account = 'revenue'")
+    assert_problem(tenant.client.post("/v1/balances/rebuild"), 403, "forbidden")
+    changed = operator.post("/v1/balances/rebuild").raise_for_status().json()["changed"]
+    assert changed == [{"account": "revenue", "was": "0.000000", "now": "-10.004900"}]
+    done = scalar("periods", "rebuild-balances")
+    assert (done.returncode, done.stdout) == (0, "Every balance was what its entries add up to.\n")
+    with api.database.transaction() as tx:
+        assert [deed.details for deed in trail(tx, "ledger")] == [
+            {"changed": {"revenue": {"is": -10_004_900, "was": 0}}},
+            {"changed": {}},
+        ]
 
 
 def test_tax_rates_are_entered_once(api: Api) -> None:

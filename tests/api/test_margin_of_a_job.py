@@ -13,7 +13,8 @@ import pytest
 
 from tests.api.calls import a_body, assert_problem
 from tests.api.conftest import Api
-from tests.api.trading import Trading, a_block, a_minute
+from tests.api.trading import Trading, a_minute
+from tests.made_up import a_block
 
 SCALAR = Path(sys.executable).parent / "scalar"
 

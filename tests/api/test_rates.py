@@ -1,11 +1,10 @@
-"""Rate cards and coupons over HTTP, and `scalar rates`."""
+"""Rate cards over HTTP, and `scalar rates`."""
 
 import json
 import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -22,6 +21,9 @@ def _hour(ahead: int) -> str:
 
 def _price(tier: str = "fast", gpu_type: str = "H100", **model: Any) -> dict[str, Any]:
     return {"gpu_type": gpu_type, "tier": tier, "price": model or {"model": "flat", "per_gpu_hour": "3.60"}}
+
+
+_EVERY = [_price(gpu_type="*"), _price("flex", "*")]
 
 
 def _card(**changes: Any) -> dict[str, Any]:
@@ -74,6 +76,18 @@ def test_a_new_card_ends_the_one_before_it(operator: httpx.Client) -> None:
     assert_problem(operator.post("/v1/rate-cards", json=again), 409, "conflict")
 
 
+def test_a_card_that_is_yet_to_begin_is_withdrawn(operator: httpx.Client) -> None:
+    wrong = operator.post("/v1/rate-cards", json=_card(organisation="acme")).json()
+    for _ in range(2):
+        withdrawn = operator.post(f"/v1/rate-cards/{wrong['id']}/withdraw")
+        assert withdrawn.status_code == 200, withdrawn.text
+        assert withdrawn.json()["withdrawn_at"] is not None
+    assert operator.post("/v1/rate-cards", json=_card(organisation="acme")).status_code == 201
+    begun = operator.post("/v1/rate-cards", json=_card(effective_from=None, prices=_EVERY)).json()
+    assert_problem(operator.post(f"/v1/rate-cards/{begun['id']}/withdraw"), 409, "conflict")
+    assert_problem(operator.post("/v1/rate-cards/built-in/withdraw"), 404, "not-found")
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -81,6 +95,7 @@ def test_a_new_card_ends_the_one_before_it(operator: httpx.Client) -> None:
         {"effective_from": "2099-01-01T00:30:00Z"},
         {"effective_until": _hour(1)},
         {"organisation": None},  # the default has a price for everything
+        {"organisation": None, "prices": _EVERY, "minimum_commitment": "5"},
         {"prices": [_price(), _price()]},
         {"prices": [_price(model="flat")]},
         {"prices": [_price(model="flat", per_gpu_hour="-1")]},
@@ -96,24 +111,11 @@ def test_a_card_that_cannot_be_is_refused(operator: httpx.Client, changes: dict[
     assert_problem(answer, 422, "invalid-request")
 
 
-def test_coupons_are_made_once_a_code(operator: httpx.Client) -> None:
-    made = operator.post("/v1/coupons", json={"code": "HELLO", "amount_off": "25", "organisation": "acme"})
-    assert made.status_code == 201, made.text
-    assert (Decimal(made.json()["amount_off"]), made.json()["once"]) == (25, True)
-    assert_problem(operator.post("/v1/coupons", json={"code": "HELLO", "percent_off": "5"}), 409, "conflict")
-    assert_problem(operator.post("/v1/coupons", json={"code": "NOTHING"}), 422, "invalid-request")
-    over = {"code": "OVER", "percent_off": "5", "ends_at": "2020-01-01T00:00:00Z"}
-    assert_problem(operator.post("/v1/coupons", json=over), 422, "invalid-request")
-    stranger = {"code": "X", "percent_off": "5", "organisation": "nobody"}
-    assert_problem(operator.post("/v1/coupons", json=stranger), 404, "not-found")
-
-
 def test_rates_are_for_operators(api: Api) -> None:
     customer = api.customer()
     for answer in (
         customer.get("/v1/rate-cards"),
         customer.post("/v1/rate-cards", json=_card()),
-        customer.post("/v1/coupons", json={"code": "MINE", "percent_off": "100"}),
     ):
         assert_problem(answer, 403, "forbidden")
 
@@ -132,10 +134,11 @@ def test_the_command_sets_and_lists_prices(api: Api, operator: httpx.Client) -> 
     assert "holds from" in done.stdout
     done = scalar("set", "-", "--json", input=json.dumps(_card(organisation="acme")))
     assert json.loads(done.stdout)["name"] == "2026", done.stderr
+    card = json.loads(done.stdout)["id"]
+    assert "is withdrawn" in scalar("withdraw", card).stdout
     listed = scalar("list").stdout
+    assert "withdrawn" in listed
     assert "$3.5000 per GPU-hour" in listed
     assert "market + 20%, at most $3.0000 per GPU-hour" in listed
     assert "5% off" in listed
-    assert "HELLO" in scalar("coupon", "HELLO", "--percent", "10").stdout
-    assert scalar("coupon", "HELLO", "--percent", "10").returncode == 3
     assert scalar("set", "/nowhere.json").returncode == 2

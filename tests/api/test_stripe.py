@@ -219,6 +219,49 @@ def test_a_wallet_is_topped_up_by_card(api: Api) -> None:
     assert_problem(customer.post("/v1/top-ups", json={"amount": "0.49"}), 422, "invalid-request")
 
 
+def test_a_top_up_is_confirmed_with_a_secret_that_every_answer_has(api: Api, shop: Shop) -> None:
+    customer, _, _ = a_customer_of(api, "acme")
+    asked = {"json": {"amount": "20.00"}, "headers": {"Idempotency-Key": "k"}}
+    first, again = (customer.post("/v1/top-ups", **asked).raise_for_status().json() for _ in range(2))
+    assert first == again
+    path = f"/v1/top-ups/{first['id']}"
+    assert customer.get(path).raise_for_status().json() == first
+    assert_problem(api.customer().get(path), 404, "not-found")
+    assert_problem(customer.get("/v1/top-ups/top_nobody"), 404, "not-found")
+    intent = first["client_secret"].partition("_secret")[0]
+    shop.v1.payment_intents.confirm(intent, {"payment_method": "pm_card_visa"})
+    paid = customer.get(path).raise_for_status().json()
+    assert (paid["state"], paid["client_secret"]) == ("paid", None)
+    assert customer.get("/v1/balance").json()["credit"] == "20.000000"
+
+
+def test_a_card_is_set_by_one_key_until_stripe_has_said_yes_or_no(api: Api, shop: Shop) -> None:
+    _, org, _ = a_customer_of(api, "acme")
+    operator = api.operator()
+
+    def put(card: str) -> httpx.Response:
+        return operator.put("/v1/organisations/acme/card", json={"payment_method": card})
+
+    def version() -> int:
+        return int(
+            shop.row("select card_version from stripe_customers where organisation_id = %s", org)["card_version"]
+        )
+
+    assert put("pm_card_visa").is_success
+    first = shop.v1.customers.retrieve(shop.customer(org)).invoice_settings.default_payment_method
+    shop.sandbox.fault("dropped", method="POST", path="/attach$", times=1)
+    assert_problem(put("pm_card_mastercard"), 503, "unavailable")
+    assert put("pm_card_mastercard").is_success
+    assert version() == 2
+    methods = shop.v1.payment_methods.list({"customer": shop.customer(org), "type": "card"}).data
+    assert len(methods) == 2  # the second request was the same deed
+    assert put(first).is_success
+    assert shop.v1.customers.retrieve(shop.customer(org)).invoice_settings.default_payment_method == first
+    for number in (4, 5):
+        assert_problem(put("pm_card_chargeDeclined"), 402, "payment-required")
+        assert version() == number
+
+
 def scalar(api: Api, secret: str, *words: str) -> str:
     environment = {**os.environ, "SCALAR_API_URL": api.url, "SCALAR_API_KEY": secret, "COLUMNS": "200"}
     done = subprocess.run([SCALAR, *words], env=environment, capture_output=True, text=True, check=False)

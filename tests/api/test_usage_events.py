@@ -197,6 +197,15 @@ def test_bad_items_are_told_of_by_their_place_and_the_good_ones_are_taken(api: A
     }
 
 
+def test_a_leap_second_is_malformed_and_the_moments_beside_it_are_taken(api: Api, node: NodeAgent) -> None:
+    run = _running(api, node)
+    before_midnight = (_LONG_AGO + timedelta(days=1)).strftime("%Y-%m-%dT23:59:")
+    midnight = (_LONG_AGO + timedelta(days=2)).strftime("%Y-%m-%dT00:00:00Z")
+    moments = [f"{before_midnight}59.999999Z", f"{before_midnight}60Z", f"{before_midnight}60.5Z", midnight]
+    receipt = _post(node.client, *(_event(run, sequence=n, at=at) for n, at in enumerate(moments, start=1)))
+    assert (receipt["accepted"], _reasons(receipt)) == (2, {1: "malformed", 2: "malformed"})
+
+
 def test_what_is_malformed_is_not_told_back(node: NodeAgent) -> None:
     secret = "hunter2-hunter2"
     receipt = _post(node.client, secret, {"run_id": [secret], "kind": secret, "at": secret, "rank": secret})

@@ -72,6 +72,18 @@ def metered(tx: Transaction, minutes: float = 0, *, now: float = 60) -> None:
     replace_hour(tx, hour, usage_in(spans_in(tx, window), window), last_event_id=watermark(tx), now=at(now))
 
 
+def a_statement(tx: Transaction, *, off: int = 0) -> None:
+    """As the market has it: a line for each order, less a sale's fee of 1 %; and it was read just now."""
+    tx.execute(
+        """insert into market_transactions (cursor, at, kind, amount_cents, balance_cents, market_order_id, seen_at)
+           select id, created_at, side || '_order',
+               case side when 'buy' then -amount * 100 else round(amount * 99) + %s end, 0, market_id, created_at
+           from orders""",
+        [off],
+    )
+    tx.execute("insert into reconciliations (at, findings, figures) values (now(), '[]', '{}')")
+
+
 def _filled(tx: Transaction, side: Side, window: Rectangle, price: str, *, filled_at: datetime) -> str:
     request = OrderRequest(side=side, sku=H100, window=window, limit_price=Decimal(price), purpose="a test")
     order = store.insert_order(

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from scalar.billing.charging import charge_due
 from scalar.billing.dunning import next_try
 from scalar.billing.invoice_model import InvoiceState
+from scalar.billing.overdue import tell_overdue
 from scalar.billing.stripe import Stripe
 from scalar.billing.stripe_settings import DunningSettings
 from scalar.billing.stripe_sync import sync
@@ -150,6 +151,51 @@ def test_a_key_that_stripe_does_not_take_fails_no_invoice(shop: Shop) -> None:
     shop.later(minutes=3)
     shop.tick()
     assert {shop.invoice(each.id).state for each in (invoice, second)} == {InvoiceState.PAID}
+
+
+def overdue(shop: Shop) -> list[dict]:
+    tell_overdue(shop.database.transaction, shop.settings, shop.now())
+    rows = shop.rows("select data from webhook_events where type = 'invoice.overdue' order by at, id")
+    return [row["data"] for row in rows]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_overdue_invoice_that_nobody_charges_is_told_of_by_the_schedule(shop: Shop, known: bool) -> None:
+    """`known` at Stripe, which e-mails it; or paid by transfer."""
+    acme = shop.an_organisation(auto_pay=not known, known=known)
+    invoice = shop.an_invoice(acme)
+    if known:
+        sync(shop.till)
+    shop.later(days=14, hours=23)
+    assert overdue(shop) == []
+    days_late = []
+    for hours in (1, 71, 1, 119, 1, 167, 1, 24 * 30):
+        shop.later(hours=hours)
+        before, after = len(days_late), overdue(shop)
+        assert overdue(shop) == after
+        days_late += [each["days_overdue"] for each in after[before:]]
+    assert days_late == [1, 4, 9, 16]
+    assert [each["notice"] for each in overdue(shop)] == [1, 2, 3, 4]
+    first = overdue(shop)[0]
+    assert (first["invoice_id"], first["outstanding"], first["state"]) == (invoice.id, "100.00", "open")
+    assert (first["pay_at"] or "").startswith("http" if known else "")
+    audited = shop.rows("select details from audit_log where action = 'invoice.overdue' order by id")
+    assert [row["details"]["days_overdue"] for row in audited] == [1, 4, 9, 16]
+    assert shop.invoice(invoice.id).state is InvoiceState.OPEN
+
+
+def test_who_is_charged_or_has_paid_is_not_told_that_it_is_overdue(shop: Shop) -> None:
+    charged = shop.an_organisation(card="pm_card_chargeCustomerFail")
+    pays = shop.an_organisation("beta", auto_pay=False)
+    shop.an_invoice(charged)
+    paid = shop.an_invoice(pays)
+    shop.tick()
+    shop.later(days=16)
+    assert [each["invoice_id"] for each in overdue(shop)] == [paid.id]
+    shop.sandbox.customer_pays(shop.invoice(paid.id).stripe_invoice_id)
+    shop.tick()
+    shop.later(days=30)
+    assert len(overdue(shop)) == 1
 
 
 def test_days_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:

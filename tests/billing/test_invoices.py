@@ -11,14 +11,15 @@ from scalar.accounts.trail import trail
 from scalar.billing import crediting, invoice_checks, invoices, ledger_store, periods, wallets
 from scalar.billing import invoice_sources as sources
 from scalar.billing import invoice_store as store
+from scalar.billing.coupon_store import insert_coupon
 from scalar.billing.coupons import Coupon
 from scalar.billing.credit_notes import Correction
 from scalar.billing.invoice_drafts import draft_month
 from scalar.billing.invoice_model import INVOICE_MOVES, Invoice, InvoiceState, LineKind
 from scalar.billing.invoice_store import InvoiceFilter
-from scalar.billing.ledger import CASH_STRIPE, Posting, move, receivable
+from scalar.billing.ledger import CASH_STRIPE, REVENUE, Posting, move, receivable, unbilled
 from scalar.billing.rate_cards import RateCard
-from scalar.billing.rate_cards_store import insert_card, insert_coupon
+from scalar.billing.rate_cards_store import insert_card
 from scalar.billing.tax import TaxRate
 from scalar.database import Database, Transaction
 from scalar.errors import Conflict, IdempotencyConflict, IllegalMove, InvalidRequest, NotFound
@@ -595,3 +596,134 @@ def test_what_happens_to_an_invoice_is_told(tx: Transaction) -> None:
     assert told["invoice.opened"]["due"] == "10.00"
     assert (told["invoice.credited"]["credited"], told["invoice.credited"]["outstanding"]) == ("6.00", "4.00")
     assert (told["invoice.paid"]["number"], told["invoice.paid"]["outstanding"]) == ("INV-2026-0001", "0.00")
+
+
+def test_late_usage_takes_back_what_its_month_lacked_of_the_commitment(tx: Transaction) -> None:
+    org, job = a_customer_with_a_job(tx)
+    card = RateCard(id="card_1", name="own", organisation_id=org, effective_from=at(1), minimum_commitment=15 * DOLLAR)
+    insert_card(tx, card, actor="test", now=at(1))
+    use(tx, job, at(1, 5), 10 * DOLLAR)
+    assert opened(tx, org).total == 1500
+    use(tx, job, at(1, 6), 3 * DOLLAR)
+    use(tx, job, at(2, 6), 14 * DOLLAR)
+    # Late: $3 that January's commitment paid for. February itself has $14 of its $15.
+    assert opened(tx, org, FEBRUARY).total == 1500
+    use(tx, job, at(1, 7), 3 * DOLLAR)
+    use(tx, job, at(3, 7), 15 * DOLLAR)
+    # $3 more: $2 of them were paid for. January has used $16 now, and $16 of it were billed.
+    march = opened(tx, org, MARCH)
+    assert [(line.kind, line.usage_month, line.cents) for line in store.lines(tx, march.id)] == [
+        ("usage", JANUARY, 300),
+        ("usage", MARCH, 1500),
+        ("commitment", JANUARY, -200),
+    ]
+    assert books(tx) == {"receivable": 46 * DOLLAR, "revenue": -46 * DOLLAR}
+
+
+def test_what_a_credit_note_gave_back_is_not_credited_again_when_the_run_is_lost(tx: Transaction) -> None:
+    org, job = a_customer_with_a_job(tx)
+    use(tx, job, at(1, 5), 10 * DOLLAR)
+    invoice = opened(tx, org)
+    crediting.credit(tx, invoice.id, [Correction(position=1, cents=600)], reason="Slow", actor="test", now=at(2, 5))
+    use(tx, job, at(1, 5), -10 * DOLLAR)
+    february = opened(tx, org, FEBRUARY)
+    assert [(line.kind, line.cents) for line in store.lines(tx, february.id)] == [
+        (LineKind.CREDIT, -1000),
+        (LineKind.ALREADY_CREDITED, 400),
+        (LineKind.TO_WALLET, 600),
+    ]
+    # Charged $10, given back $10: by the credit note, and in the wallet.
+    assert books(tx) == {
+        "receivable": 6 * DOLLAR,
+        "wallet": -6 * DOLLAR,
+        "revenue": -10 * DOLLAR,
+        "credits": 10 * DOLLAR,
+    }
+    with pytest.raises(InvalidRequest, match=r"of its job \$0\.00 is left to give back"):
+        crediting.credit(tx, invoice.id, [Correction(position=1, cents=0)], reason="More", actor="test", now=at(3, 5))
+
+
+def test_what_a_credit_note_gave_back_is_not_given_back_again_when_less_is_metered(tx: Transaction) -> None:
+    org, job = a_customer_with_a_job(tx)
+    use(tx, job, at(1, 5), 10 * DOLLAR)
+    invoice = opened(tx, org)
+    crediting.credit(tx, invoice.id, [Correction(position=1, cents=0)], reason="Slow", actor="test", now=at(2, 5))
+    tx.execute(
+        """insert into rated_lines (hour, run_id, job_id, organisation_id, key_id, tier, gpu_type, kind, gpu_seconds,
+               exact, amount, rate_card_id, ledger_source, rated_at)
+           select hour, run_id, job_id, organisation_id, key_id, tier, gpu_type, kind, -gpu_seconds / 2, -exact / 2,
+               -amount / 2, rate_card_id, 'usage/again', rated_at from rated_lines"""
+    )
+    entries = move(-5 * DOLLAR, debit=unbilled(org), credit=REVENUE)
+    ledger_store.post(tx, Posting(source="usage/again", kind="usage", at=at(1, 5), entries=entries))
+    february = opened(tx, org, FEBRUARY)
+    assert [(line.kind, line.cents) for line in store.lines(tx, february.id)] == [
+        (LineKind.USAGE, -500),
+        (LineKind.ALREADY_CREDITED, 500),
+    ]
+    assert (february.total, books(tx)) == (0, {"revenue": -5 * DOLLAR, "credits": 5 * DOLLAR})
+
+
+def test_a_credit_that_leaves_something_of_a_corrected_job_stands_whole(tx: Transaction) -> None:
+    org, job = a_customer_with_a_job(tx)
+    use(tx, job, at(1, 5), 10 * DOLLAR)
+    invoice = opened(tx, org)
+    crediting.credit(tx, invoice.id, [Correction(position=1, cents=600)], reason="Slow", actor="test", now=at(2, 5))
+    use(tx, job, at(1, 5), -5 * DOLLAR)
+    assert [line.cents for line in store.lines(tx, opened(tx, org, FEBRUARY).id)] == [-500, 500]
+    assert books(tx)["credits"] == 9 * DOLLAR
+
+
+def test_a_line_whose_job_was_credited_as_lost_gives_back_only_the_rest(tx: Transaction) -> None:
+    org, job = a_customer_with_a_job(tx)
+    other = tx.execute("select id, created_by from jobs where id = %s", [job]).fetchone()
+    second = a_job_with_a_run(tx, (org, other["created_by"]), name="other")
+    use(tx, job, at(1, 5), 10 * DOLLAR)
+    use(tx, job, at(1, 5), -7 * DOLLAR)
+    use(tx, second, at(1, 5), 20 * DOLLAR)
+    invoice = opened(tx, org)
+    line = next(each for each in store.lines(tx, invoice.id) if each.job_id == job and each.kind is LineKind.USAGE)
+    how = {"reason": "Slow", "actor": "test", "now": at(2, 5)}
+    with pytest.raises(InvalidRequest, match=r"\$3\.00 is left"):
+        crediting.credit(tx, invoice.id, [Correction(position=line.position, cents=600)], **how)
+    assert crediting.credit(tx, invoice.id, [Correction(position=line.position, cents=700)], **how).total == 300
+    assert books(tx)["receivable"] == 20 * DOLLAR
+
+
+def test_a_draft_is_not_opened_while_something_is_wrong_with_it(tx: Transaction) -> None:
+    org, job = a_customer_with_a_job(tx)
+    other, its_job = a_customer_with_a_job(tx, "other")
+    use(tx, job, at(1, 5), 10 * DOLLAR)
+    use(tx, its_job, at(1, 5), 10 * DOLLAR)
+    made = draft(tx, org)
+    stray = Posting(source="stray", kind="test", at=at(1, 6), entries=move(7, debit=unbilled(org), credit=REVENUE))
+    ledger_store.post(tx, stray)
+    why = f"{org}: the ledger has 10000007 unbilled, 10000000 is on no invoice"
+    how = {"actor": "test", "now": at(2, 3), "due_in": TWO_WEEKS}
+    for opening in (lambda: invoices.open_invoice(tx, made.id, **how), lambda: invoices.open_month(tx, JANUARY, **how)):
+        with pytest.raises(Conflict, match="can't be opened") as refused, tx.transaction():
+            opening()
+        assert refused.value.details == {"reasons": [why]}
+    assert state_of(tx, made) == "draft"
+    # Another customer's are opened all the same, one by one.
+    assert opened(tx, other).state == OPEN
+
+
+def test_nothing_is_opened_while_an_hour_of_its_month_is_not_rated(tx: Transaction) -> None:
+    org, job = a_customer_with_a_job(tx)
+    use(tx, job, at(1, 5), 10 * DOLLAR)
+    tx.execute("insert into metered_hours values (%s, 1, %s)", [at(1, 9), at(1, 9, 1)])
+    with pytest.raises(Conflict, match=r"1 hour\(s\) are not rated, the first 2026-01-09 00:00"), tx.transaction():
+        opened(tx, org)
+    tx.execute("insert into rated_hours (hour, rated_at, built_at) values (%s, now(), %s)", [at(1, 9), at(1, 9, 1)])
+    assert opened(tx, org).state == OPEN
+
+
+def test_a_month_is_not_closed_while_receivables_differ(tx: Transaction) -> None:
+    org, job = a_customer_with_a_job(tx)
+    use(tx, job, at(1, 5), 10 * DOLLAR)
+    opened(tx, org)
+    entries = move(DOLLAR, debit=CASH_STRIPE, credit=receivable(org))
+    ledger_store.post(tx, Posting(source="stray", kind="test", at=at(2, 4), entries=entries))
+    with pytest.raises(Conflict, match=f"{org}: the ledger has 9000000 owed, invoices 10000000"):
+        periods.close(tx, JANUARY, actor="test", now=at(2, 5))

@@ -5,20 +5,22 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scalar.billing.coupons import Coupon
 from scalar.billing.credit_notes import Correction, as_they_stand, corrected
-from scalar.billing.invoice_model import Charge, InvoiceDraft, LineKind
-from scalar.billing.invoicing import build, commitment_of, paid_from_credit
+from scalar.billing.invoice_model import Charge, InvoiceDraft, InvoiceLine, LineKind
+from scalar.billing.invoicing import build, commitment_of, paid_from_credit, rounded
 from scalar.billing.money import cents
 from scalar.billing.months import end_of, last_moment_of, month_named, month_of, next_month, share_of
 from scalar.billing.tax import Domicile, TaxRate, rate_for, tax_on
 from scalar.errors import InvalidRequest
 
 JANUARY = date(2026, 1, 1)
+FEBRUARY, MARCH = date(2026, 2, 1), date(2026, 3, 1)
 DOLLAR = 1_000_000
 VAT = TaxRate(country="DE", region=None, name="VAT", percent=Decimal(19), effective_from=JANUARY)
 
@@ -228,11 +230,43 @@ def test_of_any_invoice(charges, credits, coupons, commitment, credit, carried_i
     assert paid_from_credit(paid_from_credit(draft, 0), credit) == draft
 
 
+def test_late_usage_counts_for_the_commitment_of_its_own_month() -> None:
+    """January lacked $5 of its commitment, and that was billed; then $3 and once more $4 of January come late."""
+    late, own = a_charge(3 * DOLLAR, month=JANUARY), a_charge(10 * DOLLAR, month=FEBRUARY)
+    how = {"commitment": 15 * DOLLAR, "shortfalls_billed": {JANUARY: 5 * DOLLAR}}
+    draft = build("org_1", FEBRUARY, charges=[late, own], **how)
+    assert [(line.kind, line.usage_month, line.cents) for line in draft.lines] == [
+        ("usage", JANUARY, 300),
+        ("usage", FEBRUARY, 1000),
+        ("commitment", JANUARY, -300),
+        ("commitment", None, 500),
+    ]
+    later = a_charge(4 * DOLLAR, month=JANUARY)
+    assert build("org_1", MARCH, charges=[later], shortfalls_billed={JANUARY: 2 * DOLLAR}).subtotal == 200
+    assert build("org_1", MARCH, charges=[later], shortfalls_billed={JANUARY: 0}).subtotal == 400
+
+
 def test_rounding_loses_nothing_over_many_lines() -> None:
     charges = [a_charge(3_333 + number % 7, job_id=f"job_{number:06d}") for number in range(100_000)]
     draft = an_invoice(*charges)
     assert draft.total == cents(sum(charge.micros for charge in charges))
     assert {line.cents for line in draft.lines} == {0, 1}
+
+
+def test_rounding_loses_nothing_over_a_million_lines() -> None:
+    random = np.random.default_rng(4)
+    # Charges of anything from a ten-thousandth of a cent to $900, one in eight a credit: ten thousand, in any order.
+    several = (10 ** random.uniform(0, 8.95, 10_000)).astype(np.int64) * random.choice([1] * 7 + [-1], 10_000)
+    line = InvoiceLine(position=0, kind=LineKind.USAGE, description="", micros=0, cents=0)
+    lines = [replace(line, micros=micros) for micros in several.tolist()]
+    drawn = random.integers(0, len(lines), 1_000_000)
+    amounts, made = several[drawn], rounded(lines[number] for number in drawn.tolist())
+    given = np.fromiter((each.cents for each in made), np.int64, len(made))
+    # Together they are the cents of the whole; so is every beginning of them, and each is within one of its own.
+    so_far, in_cents = np.cumsum(amounts), np.cumsum(given)
+    assert int(in_cents[-1]) == cents(int(so_far[-1]))
+    assert np.abs(in_cents * 10_000 - so_far).max() <= 5_000
+    assert np.abs(given * 10_000 - amounts).max() <= 10_000
 
 
 def test_a_commitment_is_for_the_part_of_the_month_that_its_card_holds() -> None:

@@ -8,6 +8,9 @@ import pytest
 
 from scalar.billing import exhaustion, hold_store, holds, wallet_store, wallets
 from scalar.billing.credit import Terms
+from scalar.billing.pricing.flat import Flat
+from scalar.billing.pricing.model import per_gpu_hour
+from scalar.billing.rates import set_rate_card
 from scalar.capacity import fleet
 from scalar.capacity.placing import run_pass
 from scalar.database import Database, Transaction
@@ -15,8 +18,10 @@ from scalar.errors import Conflict, PaymentRequired
 from scalar.jobs import life, store
 from scalar.jobs.explanation import explain
 from scalar.jobs.model import Job, JobRun, JobState, RetryOn, RetryPolicy, Tier
+from scalar.metering.model import HOUR
 from scalar.protocol import TaskEnding
 from tests.billing.credit_made_up import DOLLAR, a_prepaid_customer, an_hour_of, rated, started, together, top_up
+from tests.billing.rated_made_up import a_card
 from tests.made_up import NOON, a_customer, a_job_of, a_node, a_spec, alive, ended, told
 
 MINUTE = timedelta(minutes=1)
@@ -28,9 +33,9 @@ def available(tx: Transaction, customer: tuple[str, str], now: datetime = NOON) 
     return None if found is None else found / DOLLAR
 
 
-def cost(tx: Transaction, job: Job, now: datetime = NOON) -> tuple[float, float]:
+def cost(tx: Transaction, job: Job) -> tuple[float, float]:
     """(Dollars so far, dollars held)."""
-    found = holds.job_costs(tx, [job.id], now)[job.id]
+    found = holds.job_costs(tx, [job.id])[job.id]
     return float(found.so_far), found.held / DOLLAR
 
 
@@ -61,6 +66,21 @@ def test_a_job_holds_its_worst_case_until_it_ends_and_then_what_it_cost(tx: Tran
     rated(tx, NOON)
     assert cost(tx, job) == (3.6, 0)
     assert available(tx, customer, end) == 100 - 3.6
+
+
+def test_a_dearer_card_that_begins_meanwhile_is_held(tx: Transaction) -> None:
+    customer = a_prepaid_customer(tx, 100)
+    for hour, price in ((1, "7.20"), (2, "1.80")):
+        card = a_card(customer[0], effective_from=NOON + hour * HOUR, fast=Flat(price=per_gpu_hour(price)))
+        set_rate_card(tx, card, actor="ops", now=NOON)
+    # To the hour it ends before the dearer one begins; a second more, and all of it is held at that.
+    an_hour_of(tx, customer, max_runtime_seconds=3600)
+    assert available(tx, customer) == 100 - 3.6
+    an_hour_of(tx, customer, max_runtime_seconds=3601)
+    assert available(tx, customer) == 89.198
+    # A cheaper one takes nothing off the hours before it.
+    an_hour_of(tx, customer, max_runtime_seconds=3 * 3600)
+    assert available(tx, customer) == 67.598
 
 
 def test_a_job_that_waits_gives_all_of_it_back_when_it_is_cancelled(tx: Transaction) -> None:
@@ -144,7 +164,7 @@ def test_what_the_platform_lost_costs_nothing_and_the_next_try_is_held(tx: Trans
     assert cost(tx, job)[0] == 1.8
     fleet.mark_gone(tx, node.id, "test", NOON + 30 * MINUTE)
     assert the_job(tx, job).state is JobState.QUEUED
-    assert cost(tx, job, NOON + 30 * MINUTE) == (0, 3.6)
+    assert cost(tx, job) == (0, 3.6)
     assert available(tx, customer) == 6.4
 
 
@@ -193,7 +213,7 @@ class TestWithoutMaxRuntime:
         run = started(tx, job)
         for minutes, held in ((30, 3.6), (45, 3.6), (50, 3.9), (60, 4.5), (120, 8.1)):
             told(tx, run, alive(run, sequence=minutes), now=NOON + minutes * MINUTE)
-            assert cost(tx, job, NOON + minutes * MINUTE) == (pytest.approx(minutes * 0.06), held)
+            assert cost(tx, job) == (pytest.approx(minutes * 0.06), held)
         told(tx, run, ended(run, at=NOON + 121 * MINUTE))
         assert available(tx, customer) == pytest.approx(20 - 121 * 0.06)
 

@@ -48,8 +48,8 @@ def test_the_hour_that_the_clocks_change_is_an_hour(in_berlin: Transaction, one_
     long = months.starts(acme, one_o_clock - HOUR / 2)
     months.ends(long, (one_o_clock + 3 * HOUR / 2).astimezone(BERLIN), heard_at=one_o_clock + 2 * HOUR)
     short = months.runs(acme, one_o_clock - timedelta(minutes=20), 40 * 60)
-    assert cost_so_far(tx, long.job_id, one_o_clock + 2 * HOUR) == Decimal("7.20")
-    assert cost_so_far(tx, short.job_id, one_o_clock + 2 * HOUR) == Decimal("2.40")
+    assert cost_so_far(tx, long.job_id) == Decimal("7.20")
+    assert cost_so_far(tx, short.job_id) == Decimal("2.40")
     months.until(one_o_clock + 3 * HOUR)
     # Half an hour and twenty minutes before it: $1.80 + $1.20; the hour: $3.60, and $1.20; then half an hour: $1.80.
     hours = [one_o_clock - HOUR, one_o_clock, one_o_clock + HOUR]
@@ -58,6 +58,34 @@ def test_the_hour_that_the_clocks_change_is_an_hour(in_berlin: Transaction, one_
     invoice = months.opens(month, on(month + 1, 3))[acme[0]]
     assert invoice.due == 960
     assert months.books() == {"receivable": Decimal("9.60"), "revenue": Decimal("-9.60")}
+
+
+def test_a_leap_seconds_worth_of_events_that_come_late(tx: Transaction) -> None:
+    """Clocks that show 23:59:60 are refused (`test_usage_events`); those that don't say the second before it, or
+    midnight. June has its hour, and July nothing of it.
+    """
+    months, acme = Months(tx), a_customer(tx)
+    run = months.starts(acme, on(6, 30, 23))
+    signs_of_life(tx, run, [30], on(6, 30, 23, 30))
+    hours = [on(6, 30, 23), on(7, 1)]
+    months.until(on(7, 1, 2))
+    assert months.charged(hours) == [1_800_000, 0]
+    # The last microsecond before it: 3,599.999999 seconds, $3.599999999.
+    last = timedelta(hours=1) - timedelta(microseconds=1)
+    event = NewEvent(run_id=run.id, rank=0, kind=UsageKind.ALIVE, sequence=60, at=on(6, 30, 23) + last)
+    assert not take(tx, {0: event}, node_id=None, now=on(7, 1, 2)).refused
+    months.until(on(7, 1, 3))
+    assert rated_seconds(tx) == {hours[0]: Decimal("3599.999999")}
+    assert months.charged(hours) == [3_600_000, 0]
+    # And the microsecond to midnight, with the end.
+    months.ends(run, on(7, 1), heard_at=on(7, 1, 3))
+    months.until(on(7, 1, 4))
+    assert rated_seconds(tx) == {hours[0]: Decimal(3600)}
+    assert months.charged(hours) == [3_600_000, 0]
+    assert cost_so_far(tx, run.job_id) == Decimal("3.60")
+    assert {each: invoice.due for each, invoice in months.opens(6, on(7, 3)).items()} == {acme[0]: 360}
+    assert months.opens(7, on(8, 3)) == {}
+    assert months.books() == {"receivable": Decimal("3.60"), "revenue": Decimal("-3.60")}
 
 
 def test_a_month_ends_at_midnight_utc_in_the_middle_of_a_job(in_berlin: Transaction) -> None:
@@ -182,3 +210,9 @@ def run_start(tx: Transaction, run: JobRun) -> datetime:
 def earned(tx: Transaction, invoice: Invoice) -> int:
     """What the books of the invoice's month have, in micro-dollars."""
     return -ledger_store.between(tx, [REVENUE], start_of(invoice.month), end_of(invoice.month))
+
+
+def rated_seconds(tx: Transaction) -> dict[datetime, Decimal]:
+    """GPU-seconds by hour."""
+    rows = tx.execute("select hour, sum(gpu_seconds) as seconds from rated_lines group by hour")
+    return {row["hour"]: row["seconds"] for row in rows}

@@ -10,6 +10,7 @@ from scalar.billing.charging import charge_due
 from scalar.billing.credit import Terms
 from scalar.billing.invoice_model import Invoice, InvoiceState
 from scalar.billing.stripe_sync import sync
+from scalar.errors import PaymentRequired
 from tests.billing.month import Months, on
 from tests.billing.stripe_made_up import Shop
 from tests.made_up import a_customer
@@ -91,7 +92,8 @@ def test_a_dispute(shop: Shop, acme: tuple[str, str], outcome: str) -> None:
         assert shop.invoice(january.id).state is InvoiceState.UNCOLLECTIBLE
         assert said(shop) == {"cash:stripe": Decimal("-23.65"), "bad_debt": Decimal(288), **fees}
         assert shop.balance_at_stripe() - at_stripe == -2_365
-    assert available(shop, acme) == 300 * DOLLAR
+    # What is lost gives no credit back.
+    assert available(shop, acme) == (300 if outcome == "won" else 12) * DOLLAR
 
 
 def test_the_month_after_a_lost_dispute_is_paid_as_any_other(shop: Shop, acme: tuple[str, str]) -> None:
@@ -100,6 +102,10 @@ def test_the_month_after_a_lost_dispute_is_paid_as_any_other(shop: Shop, acme: t
     shop.sandbox.close_dispute(shop.sandbox.dispute(shop.charge_of(january.id)), "lost")
     shop.tick()
     shop.sandbox.advance_to(max(shop.now(), datetime(2026, 3, 3, tzinfo=UTC)).timestamp())
+    with pytest.raises(PaymentRequired, match=r"\$12.00 is available"):
+        invoiced(shop, acme, 2, on(2, 20))
+    with shop.database.transaction() as tx:
+        wallets.set_terms(tx, acme[0], Terms.INVOICED, limit=600 * DOLLAR, grace=timedelta(minutes=5), now=shop.now())
     february = invoiced(shop, acme, 2, on(2, 20))
     shop.tick()
     assert shop.invoice(january.id).state is InvoiceState.UNCOLLECTIBLE

@@ -17,13 +17,15 @@ from scalar.billing.credit_notes import Correction
 from scalar.billing.invoice_model import InvoiceState, LineKind
 from scalar.billing.margins import margin_of_job
 from scalar.billing.rate_cards import RateCard
-from scalar.billing.rates import make_coupon, set_rate_card
+from scalar.billing.rates import cost_so_far, set_rate_card
+from scalar.billing.redemptions import end_coupon, make_coupon, redeem
 from scalar.billing.tax import TaxRate
 from scalar.capacity import fleet
 from scalar.database import Transaction
 from scalar.errors import PaymentRequired
 from scalar.jobs import life, store
 from scalar.jobs.endings import TerminationReason
+from scalar.market import machines
 from scalar.metering.model import HOUR
 from scalar.protocol import TaskEnding
 from tests.billing.bought import a_block, a_machine
@@ -133,6 +135,49 @@ def test_what_a_node_and_a_block_took_with_them_is_credited_by_itself(tx: Transa
         "cash:stripe": Decimal("57.60"),
         "revenue": Decimal("-132.30"),
         "credits": Decimal("74.70"),
+    }
+
+
+def test_a_preempted_job(tx: Transaction) -> None:
+    """A Flex job loses its node to the end of its block, beside a Fast one that ends in time."""
+    months, acme = Months(tx), a_customer(tx)
+    fast = months.starts(acme, on(1, 20, 10), max_runtime_seconds=9_000)
+    flex = months.starts(acme, on(1, 20, 10), tier="flex", gpus=2, new_node=False)
+    assert node_of(tx, flex) == node_of(tx, fast)
+    half_past = on(1, 20, 12, 30)
+    tx.execute("update nodes set available_until = %s", [half_past])
+    # Three minutes before its end: what might outlast it is stopped.
+    assert machines.call_time(tx, on(1, 20, 12, 26)) == []
+    assert machines.call_time(tx, on(1, 20, 12, 28)) == [flex.id]
+    months.ends(flex, on(1, 20, 12, 28, 41), ending=TaskEnding.STOPPED, exit_code=143)
+    months.ends(fast, on(1, 20, 12, 29, 10))
+    assert [store.run(tx, run.id).reason for run in (flex, fast)] == ["block_ended", "completed"]
+    # By itself it is tried again elsewhere: half an hour.
+    a_node(tx, "another", now=on(1, 20, 12, 40))
+    again = months.starts_again(flex.job_id, on(1, 20, 12, 40))
+    months.ends(again, on(1, 20, 13, 10))
+    months.until(on(1, 20, 16))
+    # Fast: 8,950 s x $0.001. Flex: nothing but the half hour, 2 x $0.05 a minute, of which one hour has 20.
+    assert months.charged(on(1, 20, hour) for hour in (10, 11, 12, 13)) == [
+        3_600_000,
+        3_600_000,
+        1_750_000 + 2_000_000,
+        1_000_000,
+    ]
+    assert cost_so_far(tx, flex.job_id) == 3
+    # What was lost is on the invoice, and given back: 8,921 s x 2 x $3.00 an hour = $14.868333.
+    january = months.opens(1, on(2, 3))[acme[0]]
+    assert {(line.job_id, line.kind): (line.micros, line.cents) for line in months.lines(january)} == {
+        (fast.job_id, LineKind.USAGE): (8_950_000, 895),
+        (flex.job_id, LineKind.USAGE): (17_868_333, 1_787),
+        (flex.job_id, LineKind.CREDIT): (-14_868_333, -1_487),
+    }
+    assert january.due == 1_195
+    months.pays(january, 1_195, on(2, 5))
+    assert months.books() == {
+        "cash:stripe": Decimal("11.95"),
+        "revenue": Decimal("-26.818333"),
+        "credits": Decimal("14.868333"),
     }
 
 
@@ -252,6 +297,26 @@ def test_a_commitment_a_coupon_a_grant_and_tax_on_one_invoice(tx: Transaction) -
         "credits": Decimal(38),
         "tax": Decimal("-34.58"),
     }
+
+
+def test_a_coupon_for_whoever_redeems_it_is_off_one_invoice_of_theirs_and_of_nobody_elses(tx: Transaction) -> None:
+    months, acme, globex = Months(tx), a_customer(tx), a_customer(tx, "globex")
+    hello = Coupon(id="", code="HELLO", organisation_id=None, amount_off_micros=25 * DOLLAR, starts_at=on(1, 5))
+    gone = Coupon(id="", code="GONE", organisation_id=None, everybody=True, percent_off=Decimal(50), starts_at=on(1))
+    for coupon in (hello, gone):
+        make_coupon(tx, coupon, actor="ops", now=on(1, 5))
+    for each in (acme, globex):
+        months.runs(each, on(1, 20), 10 * 3600)
+    redeem(tx, "HELLO", acme[0], actor="acme", now=on(1, 25))
+    end_coupon(tx, "GONE", actor="ops", now=on(2, 1))
+    # Ten hours: $36.
+    january = months.opens(1, on(2, 3))
+    assert {each: january[each].due for each in (acme[0], globex[0])} == {acme[0]: 1_100, globex[0]: 3_600}
+    for each in (acme, globex):
+        months.runs(each, on(2, 20), 10 * 3600)
+    february = months.opens(2, on(3, 3))
+    assert [february[each].due for each in (acme[0], globex[0])] == [3_600, 3_600]
+    assert months.books()["credits"] == 25
 
 
 def test_what_is_less_than_half_a_dollar_is_carried_forward(tx: Transaction) -> None:

@@ -4,10 +4,10 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from psycopg.errors import RestrictViolation
+from psycopg.errors import CheckViolation, RestrictViolation
 
 from scalar.billing import rate_cards_store
-from scalar.billing.coupons import Coupon, best, taken_off
+from scalar.billing.invoice_sources import commitments
 from scalar.billing.pricing.flat import Flat
 from scalar.billing.pricing.market import Market
 from scalar.billing.pricing.model import per_gpu_hour
@@ -17,13 +17,12 @@ from scalar.billing.rate_cards import (
     DEFAULT_RATE_CARD,
     RateCard,
     card_in_force,
-    commitment_shortfall,
     completed,
     price_of,
 )
-from scalar.billing.rates import card_of, cards_of, make_coupon, set_rate_card, worst_case
+from scalar.billing.rates import card_of, cards_of, set_rate_card, withdraw_rate_card, worst_case
 from scalar.database import Transaction
-from scalar.errors import Conflict, InvalidRequest
+from scalar.errors import Conflict, InvalidRequest, NotFound
 from scalar.metering.model import HOUR, Window
 from tests.billing.rated_made_up import DECEMBER, NOVEMBER, a_card, at
 from tests.made_up import an_organisation
@@ -93,44 +92,27 @@ def test_the_worst_case_of_eight_gpus_for_two_hours(
     assert worst_case(completed(card, None), tier, gpu_type, 8, 7200).quantize(Decimal("1e-6")) == Decimal(dollars)
 
 
-@pytest.mark.parametrize(("used", "missing"), [(0, 100), (40, 60), (100, 0), (101, 0), (-5, 100)])
-def test_a_commitment_lacks_what_was_not_used_of_it(used: int, missing: int) -> None:
-    assert commitment_shortfall(a_card(minimum_commitment=100), used) == missing
-
-
-def a_coupon(**changes) -> Coupon:
-    fields = {"id": "coupon_1", "code": "HELLO", "organisation_id": None, "starts_at": NOVEMBER}
-    return Coupon(**{**fields, **(changes or {"percent_off": Decimal(10)})})
+SALE = replace(DEFAULT, discount_percent=Decimal(50), free_gpu_seconds=Decimal(3600))
 
 
 @pytest.mark.parametrize(
-    ("coupon", "amount", "off"),
+    ("changes", "h100_fast", "a100_fast", "free"),
     [
-        (a_coupon(percent_off=Decimal(10)), 1_000_005, 100_000),
-        (a_coupon(percent_off=Decimal(100)), 7, 7),
-        (a_coupon(percent_off=Decimal(10)), -50, 0),
-        (a_coupon(amount_off_micros=5_000_000), 7_000_000, 5_000_000),
-        (a_coupon(amount_off_micros=5_000_000), 3_000_000, 3_000_000),
-        (a_coupon(amount_off_micros=5_000_000), 0, 0),
+        # It says nothing of discounts: its own prices are what it says, and the default's are the default's.
+        ({}, flat(36), flat(72), 3600),
+        ({"discount_percent": Decimal(0)}, flat(36), flat(144), 3600),
+        ({"discount_percent": Decimal(25)}, flat(27), flat(108), 3600),
+        ({"free_gpu_seconds": Decimal(0)}, flat(36), flat(72), 0),
+        ({"free_gpu_seconds": Decimal(60), "prices": {}}, flat(72), flat(72), 60),
     ],
 )
-def test_a_coupon_takes_off_no_more_than_there_is(coupon: Coupon, amount: int, off: int) -> None:
-    assert taken_off(coupon, amount) == off
-
-
-def test_of_several_coupons_the_best_counts() -> None:
-    tenth, dollar = a_coupon(percent_off=Decimal(10)), a_coupon(amount_off_micros=1_000_000)
-    assert best([tenth, dollar], 5_000_000) == dollar
-    assert best([tenth, dollar], 50_000_000) == tenth
-    assert best([], 5) is None
-
-
-@pytest.mark.parametrize(
-    "fields", [{}, {"percent_off": Decimal(1), "amount_off_micros": 1}, {"percent_off": Decimal(101)}]
-)
-def test_a_coupon_takes_off_in_one_way(fields: dict) -> None:
-    with pytest.raises(ValueError, match="off"):
-        a_coupon(once=True, **fields)
+def test_an_own_card_keeps_what_it_leaves_open_of_the_default(
+    changes: dict, h100_fast: Flat, a100_fast: Flat, free: int
+) -> None:
+    card = card_in_force([SALE, replace(OWN, **changes)], "org_1", NOVEMBER)
+    assert (price_of(card, "H100", "fast"), price_of(card, "A100", "fast")) == (h100_fast, a100_fast)
+    assert card.free_gpu_seconds == free
+    assert card.depends_on_quantity is bool(free)
 
 
 # In the database.
@@ -154,6 +136,7 @@ def test_a_card_is_kept_as_it_was_set_and_ends_the_one_before_it(tx: Transaction
         ({"effective_from": at(5.5)}, "full hour"),
         ({"effective_from": at(5), "effective_until": at(5)}, "ends after"),
         ({"effective_from": at(5), "organisation_id": None}, "needs a price"),
+        ({"effective_from": at(5), "organisation_id": None, "minimum_commitment": 5}, "agreed with one organisation"),
     ],
 )
 def test_a_card_that_cannot_be_is_refused(tx: Transaction, changes: dict, message: str) -> None:
@@ -183,14 +166,53 @@ def test_a_card_that_was_set_is_never_changed(tx: Transaction) -> None:
             tx.execute(change)
 
 
-def test_coupons_are_found_by_whose_they_are_and_when(tx: Transaction) -> None:
+def in_force(tx: Transaction, organisation_id: str, *hours: float) -> list[str]:
+    """The names of the cards that it pays by at these hours."""
+    return [card_of(tx, organisation_id, at(hour)).name for hour in hours]
+
+
+def test_a_card_that_was_wrong_is_withdrawn_before_it_begins(tx: Transaction) -> None:
     organisation = an_organisation(tx)
-    anybodys = make_coupon(tx, a_coupon(percent_off=Decimal(10), ends_at=DECEMBER), actor="ops", now=NOVEMBER)
-    own = a_coupon(code="OWN", amount_off_micros=5, organisation_id=organisation.id)
-    own = make_coupon(tx, own, actor="ops", now=NOVEMBER)
-    assert rate_cards_store.coupons_of(tx, organisation.id, NOVEMBER) == [own, anybodys]
-    assert rate_cards_store.coupons_of(tx, organisation.id, DECEMBER) == [own]
-    assert rate_cards_store.coupons_of(tx, "org_of_others", NOVEMBER) == [anybodys]
-    assert [each.holds("org_of_others", NOVEMBER) for each in (own, anybodys)] == [False, True]
-    with pytest.raises(Conflict, match="HELLO"), tx.transaction():
-        make_coupon(tx, a_coupon(), actor="ops", now=NOVEMBER)
+
+    def put(name: str, hour: float, **changes) -> RateCard:
+        card = a_card(organisation.id, name, effective_from=at(hour), **changes)
+        return set_rate_card(tx, card, actor="ops", now=NOVEMBER)
+
+    put("first", 0)
+    wrong = put("wrong", 10)
+    with pytest.raises(Conflict, match="withdrawn"), tx.transaction():
+        put("early", 5)
+    assert withdraw_rate_card(tx, wrong.id, actor="ops", now=at(9)).withdrawn_at == at(9)
+    assert withdraw_rate_card(tx, wrong.id, actor="ops", now=at(11)).withdrawn_at == at(9)
+    assert in_force(tx, organisation.id, 9, 10, 1000) == ["first"] * 3
+    # The same hour has room for another, and so has an earlier one.
+    early, right = put("early", 5), put("right", 10)
+    assert in_force(tx, organisation.id, 4, 5, 9, 10) == ["first", "early", "early", "right"]
+    # The one before it holds until the next.
+    withdraw_rate_card(tx, early.id, actor="ops", now=at(4))
+    assert in_force(tx, organisation.id, 5, 9, 10) == ["first", "first", "right"]
+    with pytest.raises(Conflict, match="has begun"):
+        withdraw_rate_card(tx, right.id, actor="ops", now=at(10))
+    with pytest.raises(NotFound):
+        withdraw_rate_card(tx, "built-in", actor="ops", now=at(10))
+    rows = tx.execute("select details from audit_log where action = 'rate_card.withdraw' order by id").fetchall()
+    assert len({row["details"]["resumed"] for row in rows}) == 1
+    # Postgres says so, too.
+    for change, error in (
+        (f"update rate_cards set withdrawn_at = effective_from where id = '{right.id}'", CheckViolation),
+        (f"update rate_cards set withdrawn_at = null where id = '{wrong.id}'", RestrictViolation),
+    ):
+        with pytest.raises(error), tx.transaction():
+            tx.execute(change)
+
+
+def test_a_card_that_was_to_end_by_itself_does_not_hold_on(tx: Transaction) -> None:
+    organisation = an_organisation(tx)
+    for name, start, end in (("trial", 0, 5), ("wrong", 5, None)):
+        until = None if end is None else at(end)
+        card = a_card(organisation.id, name, effective_from=at(start), effective_until=until, minimum_commitment=720)
+        wrong = set_rate_card(tx, card, actor="ops", now=NOVEMBER)
+    withdraw_rate_card(tx, wrong.id, actor="ops", now=at(1))
+    assert in_force(tx, organisation.id, 4, 5) == ["trial", "Built-in prices"]
+    november = NOVEMBER.date()
+    assert commitments(tx, november, None) == {organisation.id: 5}

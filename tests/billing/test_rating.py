@@ -307,19 +307,66 @@ def test_the_pull_of_an_image_costs_nothing_and_a_running_job_costs_what_it_has_
     job = a_job_of(tx, a_customer(tx), gpus=2)
     run = launch(tx, job.id)
     told(tx, run, starting(run, at=NOON))
-    assert cost_so_far(tx, job.id, NOON) == 0
+    assert cost_so_far(tx, job.id) == 0
     up = NOON + timedelta(minutes=10)
     told(tx, run, running(run, at=up))
     told(tx, run, alive(run, started_at=up, sequence=15))
     # Two GPUs for fifteen minutes; the ten of the pull are free.
-    assert cost_so_far(tx, job.id, NOON) == Decimal("1.8")
+    assert cost_so_far(tx, job.id) == Decimal("1.8")
     told(tx, run, ended(run, started_at=up, at=up + timedelta(minutes=80)))
-    assert cost_so_far(tx, job.id, NOON) == Decimal("9.6")
+    assert cost_so_far(tx, job.id) == Decimal("9.6")
     for hour in (NOON, NOON + HOUR):
         window = Window(start=hour, end=hour + HOUR)
         replace_hour(tx, hour, usage_in(spans_in(tx, window), window), last_event_id=1, now=NOON)
         rate_hour(tx, hour, NOON)
-        assert cost_so_far(tx, job.id, NOON) == Decimal("9.6")
+        assert cost_so_far(tx, job.id) == Decimal("9.6")
+
+
+CARDS = [*({"fast": model} for model in MODELS), {"fast": MODELS[0], "free_gpu_seconds": Decimal(5000)}]
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: " ".join([card["fast"].kind, *list(card)[1:]]))
+def test_what_jobs_cost_while_they_run_is_what_rating_makes_of_it(tx: Transaction, card: dict) -> None:
+    """Two that share the free seconds, brackets and packages of their organisation; the market falls in the hour."""
+    a_node(tx)
+    customer = a_customer(tx)
+    put_card(tx, a_card(customer[0], **card))
+    tx.execute(
+        """insert into skus (id, alias, gpu_type, gpus_per_node, seen_at) values ('sku', 'h100', 'H100', 8, %s)""",
+        [NOON],
+    )
+    for hour, price in ((NOON, "14.4"), (NOON + HOUR, "8")):
+        tx.execute(
+            """insert into market_prices (sku, hour, trades, node_hours, low, average, high)
+               values ('sku', %s, 1, 1, %s, %s, %s)""",
+            [hour, *[price] * 3],
+        )
+    runs = [launch(tx, a_job_of(tx, customer, gpu_type="H100").id) for _ in range(2)]
+    for run in runs:
+        told(tx, run, running(run))
+        told(tx, run, ended(run, at=NOON + timedelta(minutes=100)))
+    shown = [[micros(cost_so_far(tx, run.job_id)) for run in runs]]
+    for hour in (NOON, NOON + HOUR):
+        window = Window(start=hour, end=hour + HOUR)
+        replace_hour(tx, hour, usage_in(spans_in(tx, window), window), last_event_id=1, now=NOON)
+        rate_hour(tx, hour, NOON)
+        shown.append([micros(cost_so_far(tx, run.job_id)) for run in runs])
+    assert shown[0] == shown[1] == shown[2]
+    assert all(cost > 0 for cost in shown[0])
+
+
+def test_a_job_that_was_rated_before_the_platform_lost_it_has_cost_nothing(tx: Transaction) -> None:
+    a_node(tx)
+    run = launch(tx, a_job_of(tx, a_customer(tx)).id)
+    told(tx, run, running(run))
+    told(tx, run, alive(run, sequence=90))
+    window = Window(start=NOON, end=NOON + HOUR)
+    replace_hour(tx, NOON, usage_in(spans_in(tx, window), window), last_event_id=1, now=NOON)
+    rate_hour(tx, NOON, NOON)
+    assert cost_so_far(tx, run.job_id) > 0
+    lost = ended(run, at=NOON + timedelta(minutes=95), ending=TaskEnding.CONTAINER_LOST, exit_code=None)
+    told(tx, run, lost)
+    assert cost_so_far(tx, run.job_id) == 0
 
 
 def test_a_job_that_the_platform_lost_has_cost_nothing(tx: Transaction) -> None:
@@ -328,7 +375,7 @@ def test_a_job_that_the_platform_lost_has_cost_nothing(tx: Transaction) -> None:
     run = launch(tx, job.id)
     told(tx, run, running(run))
     told(tx, run, ended(run, at=NOON + timedelta(minutes=5), ending=TaskEnding.CONTAINER_LOST, exit_code=None))
-    assert cost_so_far(tx, job.id, NOON) == 0
+    assert cost_so_far(tx, job.id) == 0
 
 
 # Whatever comes, in whatever order.
@@ -397,7 +444,7 @@ def _play(tx: Transaction, steps: list) -> None:
 def _expected(tx: Transaction, cards) -> dict:
     """The whole month at once, with nothing rated before."""
     uses = [use for hour in HOURS for use in rated_store.uses_in(tx, at(hour))]
-    lines = rate(uses, RateBook(cards), MonthToDate(), rated_store.market_prices(tx, NOVEMBER, DECEMBER))
+    lines = rate(uses, RateBook(cards), MonthToDate(), rated_store.market_prices(tx, {use.hour for use in uses}))
     return {(each.use.hour, each.use.run_id, each.use.gpu_type, each.kind.value): each for each in lines}
 
 

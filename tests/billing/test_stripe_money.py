@@ -1,6 +1,7 @@
 """What happens to money at Stripe, and what our books say then: to the cent, worked out by hand."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -13,8 +14,11 @@ from scalar.billing import (
     refunds,
     stripe_statement,
     top_ups,
+    wallet_store,
+    wallets,
 )
 from scalar.billing.charging import charge_due
+from scalar.billing.credit import Terms
 from scalar.billing.credit_notes import Correction
 from scalar.billing.invoice_model import Invoice, InvoiceState
 from scalar.billing.payment_model import RefundState, TopUpState, parts_of_income, parts_of_outgo
@@ -228,6 +232,62 @@ def test_a_refund_that_stripe_refuses_is_credit_again(shop: Shop) -> None:
     assert "refunds" not in shop.books()
 
 
+def a_refund_on_its_way(shop: Shop, how: str) -> Invoice:
+    """$30 of $100, asked for and sent; the card's bank answers a day later."""
+    invoice = a_paid_invoice(shop)
+    shop.sandbox.card(shop.v1.charges.retrieve(shop.charge_of(invoice.id)).payment_method, refunds=how)
+    with shop.database.transaction() as tx:
+        lines = [Correction(position=1, cents=7_000)]
+        refunds.request(tx, invoice.id, corrections=lines, reason=REASON, actor="op", now=shop.now())
+    assert refunds.send(shop.till).problems == []
+    return invoice
+
+
+@pytest.mark.parametrize(("how", "ends"), [("pending", "done"), ("pending_fails", "failed")])
+def test_a_refund_that_waits_is_looked_at_every_hour_until_it_has_arrived(shop: Shop, how: str, ends: str) -> None:
+    a_refund_on_its_way(shop, how)
+    assert shop.row("select state from refunds")["state"] == "pending"
+    assert refunds.send(shop.till).moved == 0
+    shop.later(hours=1)
+    assert (refunds.send(shop.till).moved, refunds.send(shop.till).moved) == (1, 0)
+    assert shop.row("select state from refunds")["state"] == "pending"
+    shop.later(days=1)
+    # Nobody was told: no event is heard here.
+    assert refunds.send(shop.till).problems == []
+    assert shop.row("select state from refunds")["state"] == ends
+    failed = ends == "failed"
+    left = {"wallet": -3_000} if failed else {}
+    cash = 10_000 - FEE - (0 if failed else 3_000)
+    assert shop.books() == {**PAID, "credits": 3_000, "cash:stripe": cash, **left}
+    shop.later(hours=2)
+    assert refunds.send(shop.till).moved == 0
+    agrees(shop)
+
+
+def test_a_refund_that_is_done_and_fails_later_is_credit_again_once(shop: Shop) -> None:
+    invoice = a_refund_on_its_way(shop, "fails")
+    shop.tick()
+    assert shop.row("select state from refunds")["state"] == "done"
+    shop.later(days=1)
+    for _ in range(2):
+        assert shop.tick() == []
+        found = shop.row("select state, message from refunds")
+        assert (found["state"], found["message"]) == ("failed", "expired_or_canceled_card")
+        assert shop.books() == {**PAID, "credits": 3_000, "wallet": -3_000}
+    assert shop.invoice(invoice.id).state is InvoiceState.PAID
+    agrees(shop)
+
+
+def test_a_refund_on_its_way_is_not_given_back_because_stripe_does_not_answer_for_it(shop: Shop) -> None:
+    a_refund_on_its_way(shop, "pending")
+    shop.later(hours=1)
+    with shop.database.transaction() as tx:
+        tx.execute("update payments set stripe_charge_id = 'ch_unknown'")
+    assert len(refunds.send(shop.till).problems) == 1
+    assert shop.row("select state from refunds")["state"] == "pending"
+    assert "wallet" not in shop.books()
+
+
 def test_no_more_is_refunded_than_the_credit_and_the_payment_have(shop: Shop) -> None:
     invoice = a_paid_invoice(shop)
     with shop.database.transaction() as tx, pytest.raises(Conflict, match=r"\$0.00 of credit"):
@@ -285,6 +345,31 @@ def test_a_dispute_that_is_lost_is_a_bad_debt(shop: Shop) -> None:
     agrees(shop)
 
 
+def test_a_dispute_that_is_lost_gives_no_credit_back(shop: Shop) -> None:
+    org, job = shop.an_organisation()
+
+    def available() -> int | None:
+        with shop.database.transaction() as tx:
+            return wallets.available(tx, org, shop.now())
+
+    with shop.database.transaction() as tx:
+        wallets.set_terms(tx, org, Terms.INVOICED, limit=150 * 10**6, grace=timedelta(), now=shop.now())
+    invoice = shop.an_invoice((org, job))
+    assert available() == 50 * 10**6
+    shop.tick()
+    assert available() == 150 * 10**6
+    dispute = shop.sandbox.dispute(shop.charge_of(invoice.id))
+    shop.tick()
+    assert available() == 50 * 10**6
+    shop.sandbox.close_dispute(dispute, "lost")
+    shop.tick()
+    assert shop.invoice(invoice.id).state is InvoiceState.UNCOLLECTIBLE
+    assert available() == 50 * 10**6
+    with shop.database.transaction() as tx:
+        found = wallet_store.position(tx, org, shop.now())
+    assert (found.receivable, found.written_off) == (0, 100 * 10**6)
+
+
 # Top-ups
 
 
@@ -297,7 +382,7 @@ def test_a_wallet_is_topped_up_by_card_once(shop: Shop) -> None:
     org, _ = shop.an_organisation()
     assert a_top_up(shop, org) == a_top_up(shop, org)
     shop.sandbox.fault("dropped", method="POST", path="/payment_intents$", times=1)
-    assert len(top_ups.send(shop.till)[0].problems) == 1
+    assert len(top_ups.send(shop.till).problems) == 1
     shop.later(minutes=3)
     for _ in range(2):
         top_ups.send(shop.till)
@@ -319,14 +404,40 @@ def test_a_top_up_whose_card_is_declined_has_failed(shop: Shop) -> None:
 
 def test_a_top_up_without_a_card_waits_for_the_customer(shop: Shop) -> None:
     org, _ = shop.an_organisation(card=None)
-    a_top_up(shop, org)
-    _, intent = top_ups.send(shop.till)
+    top_up = a_top_up(shop, org)
+    top_ups.send(shop.till)
+    _, intent = top_ups.look(shop.till, top_up)
     assert intent is not None
     assert (intent.status, "secret" in repr(intent)) == ("requires_payment_method", False)
     assert shop.row("select state from top_ups")["state"] == TopUpState.PENDING
     shop.v1.payment_intents.confirm(intent.id, {"payment_method": "pm_card_visa"})
     shop.tick()
     assert shop.books()["wallet"] == -5_000
+
+
+@pytest.mark.parametrize("paid", [False, True])
+def test_a_top_up_that_nobody_confirms_is_cancelled_after_three_days(shop: Shop, paid: bool) -> None:
+    org, _ = shop.an_organisation(card=None)
+    top_up = a_top_up(shop, org)
+    top_ups.send(shop.till)
+    shop.later(days=2, hours=23)
+    top_ups.send(shop.till)
+    found, intent = top_ups.look(shop.till, top_up)
+    assert (found.state, intent is not None) == (TopUpState.PENDING, True)
+    if paid:
+        shop.v1.payment_intents.confirm(found.stripe_id, {"payment_method": "pm_card_visa"})
+        # What was paid just now is seen, whatever the look before had said.
+        waits = {"status": "requires_payment_method", "latest_charge": None}
+        shop.sandbox.fault("changed", method="GET", path="/payment_intents/", times=1, fields=waits)
+    shop.later(hours=1)
+    assert top_ups.send(shop.till).problems == []
+    found, intent = top_ups.look(shop.till, top_up)
+    assert (found.state, intent) == (TopUpState.PAID if paid else TopUpState.FAILED, None)
+    theirs = shop.v1.payment_intents.retrieve(found.stripe_id)
+    assert theirs.status == ("succeeded" if paid else "canceled")
+    assert shop.books().get("wallet", 0) == (-5_000 if paid else 0)
+    asked = len(shop.rows("select 1 from top_ups where state in ('intended', 'pending')"))
+    assert asked == 0
 
 
 def test_a_disputed_top_up_takes_what_is_left_of_it_and_the_rest_is_lost(shop: Shop) -> None:

@@ -1,6 +1,8 @@
 """Credit: in lots, used in the order in which it would be lost, and always what the ledger says."""
 
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import psycopg
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from scalar.billing import ledger_store, wallet_store, wallets
 from scalar.billing.credit import Lot, LotKind, Terms, cover
 from scalar.billing.ledger import CASH_STRIPE, CREDITS, REVENUE, Posting, move, unbilled
-from scalar.database import Database, Transaction
+from scalar.database import Database, Transaction, one
 from scalar.errors import IdempotencyConflict, InvalidRequest, PaymentRequired
 from scalar.jobs import life
 from tests.billing.credit_made_up import DOLLAR, a_prepaid_customer, an_hour_of, rated, started, together
@@ -157,6 +159,40 @@ def test_what_is_left_of_a_grant_is_written_off_after_its_time(tx: Transaction) 
     assert wallets.expire(tx, NOON + 2 * DAY) == 0
     assert lots(tx, org) == [(10, 3, 7)]
     assert ledger_store.balances(tx) == {CREDITS.name: 3, REVENUE.name: -3}
+
+
+def test_what_expires_waits_for_an_invoice_that_is_opened_and_holds_no_lot_meanwhile(database: Database) -> None:
+    with database.transaction() as tx:
+        org = an_organisation(tx).id
+        wallets.grant_credit(tx, org, 10 * DOLLAR, "test/g", NOON, expires_at=NOON + HOUR)
+        entries = move(5 * DOLLAR, debit=unbilled(org), credit=REVENUE)
+        ledger_store.post(tx, Posting(source="usage", kind="test", at=NOON, entries=entries))
+
+    def expire() -> int:
+        with database.transaction() as tx:
+            return wallets.expire(tx, NOON + DAY)
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as tx:
+            # As an invoice is opened: its coupon first, and then what is left is drawn.
+            entries = move(2 * DOLLAR, debit=CREDITS, credit=unbilled(org))
+            ledger_store.post(tx, Posting(source="coupon", kind="test", at=NOON, entries=entries))
+            expired = thread.submit(expire)
+            until_somebody_waits(tx)
+            assert wallets.draw(tx, org, NOON) == 3 * DOLLAR
+        assert expired.result(20) == 7 * DOLLAR
+
+
+def until_somebody_waits(tx: Transaction) -> None:
+    """For a lock, in this database."""
+    waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        tx.execute("select pg_stat_clear_snapshot()")
+        if one(tx, f"select exists ({waiting}) as waits")["waits"]:
+            return
+        time.sleep(0.01)
+    pytest.fail("nobody waits")
 
 
 def test_what_was_used_in_time_is_paid_from_a_grant_even_if_it_is_rated_after_it(tx: Transaction) -> None:

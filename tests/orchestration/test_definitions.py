@@ -32,6 +32,7 @@ def test_every_sensor_and_schedule_runs_from_the_first_start_on(loaded):
             "stripe_sync",
             "stripe_events",
             "dunning",
+            "overdue_invoices",
         ),
         dg.DefaultSensorStatus.RUNNING,
     )

@@ -18,17 +18,19 @@ from scalar_orchestration.defs.margin import (
     every_block_adds_up_to_what_was_paid,
     job_margin,
     margins_of_the_month,
+    prepaid_node_hours_are_what_lies_ahead,
     revenue_is_what_the_ledger_has,
     run_costs,
     the_cash_of_each_order_is_what_the_market_charged,
     the_ledger_has_what_the_hour_cost,
 )
-from tests.billing.bought import a_block, a_machine, a_run, metered, sold
+from tests.billing.bought import a_block, a_machine, a_run, a_statement, metered, sold
 from tests.made_up import NOON, a_customer
 
 OF_THE_HOUR = [run_costs, the_ledger_has_what_the_hour_cost]
 CHECKS_OF_THE_MONTH = (
     "every_block_adds_up_to_what_was_paid",
+    "prepaid_node_hours_are_what_lies_ahead",
     "the_cash_of_each_order_is_what_the_market_charged",
     "revenue_is_what_the_ledger_has",
     "customers_add_up_to_the_month",
@@ -36,6 +38,7 @@ CHECKS_OF_THE_MONTH = (
 OF_THE_MONTH = [
     block_pnl,
     every_block_adds_up_to_what_was_paid,
+    prepaid_node_hours_are_what_lies_ahead,
     the_cash_of_each_order_is_what_the_market_charged,
     job_margin,
     revenue_is_what_the_ledger_has,
@@ -98,18 +101,6 @@ def a_story(tx: Transaction) -> str:
         metered(tx, SHIFT + hour * 60, now=SHIFT + 180)
         rate_hour(tx, START + hour * HOUR, datetime.now(UTC))
     return sale
-
-
-def a_statement(tx: Transaction, *, off: int = 0) -> None:
-    """As the market has it: a line for each order, less a sale's fee of 1 %; and it was read just now."""
-    tx.execute(
-        """insert into market_transactions (cursor, at, kind, amount_cents, balance_cents, market_order_id, seen_at)
-           select id, created_at, side || '_order',
-               case side when 'buy' then -amount * 100 else round(amount * 99) + %s end, 0, market_id, created_at
-           from orders""",
-        [off],
-    )
-    tx.execute("insert into reconciliations (at, findings, figures) values (now(), '[]', '{}')")
 
 
 def test_an_hour_and_its_month_are_built_with_tables_and_pictures_and_pass_their_checks(
@@ -205,7 +196,9 @@ def test_a_block_whose_hours_are_not_all_costed_is_not_said_to_add_up(
     with database.transaction() as tx:
         tx.execute("update node_costs set cost = cost - 1, idle_shared = idle_shared - 1")
     assert build_hour(1).success
-    assert outcomes(build_month())["every_block_adds_up_to_what_was_paid"] is False
+    found = outcomes(build_month())
+    assert found["every_block_adds_up_to_what_was_paid"] is False
+    assert found["prepaid_node_hours_are_what_lies_ahead"] is False
 
 
 def test_each_hour_is_asked_for_once_it_is_over_and_again_once_it_has_changed(

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import dagster as dg
+import psycopg
 import pytest
 
+from scalar.billing import top_ups
 from scalar.billing.invoice_model import InvoiceState
 from scalar.billing.stripe_settings import StripeSettings
 from scalar.database import Database
@@ -12,12 +14,14 @@ from scalar_orchestration.defs import payments
 from scalar_orchestration.defs.payments import (
     NO_STRIPE,
     dunning_sensor,
+    overdue_invoices_sensor,
     payments_tie_to_stripe,
     stripe_events_sensor,
     stripe_statement_lines,
     stripe_sync_sensor,
     tie_to_stripe,
 )
+from tests.billing.billed import a_customer_with_a_job, at, opened, use
 from tests.billing.stripe_made_up import Shop
 from tests.stripe_process import SandboxStripe
 
@@ -60,6 +64,26 @@ def test_an_invoice_is_paid_by_the_sensors_and_ties(resource, shop: Shop) -> Non
     (evaluation,) = result.get_asset_check_evaluations()
     assert evaluation.metadata["at_stripe_dollars"].value == evaluation.metadata["in_ledger_dollars"].value == 96.8
     assert isinstance(tie_to_stripe(dg.build_schedule_context()), dg.RunRequest)
+
+
+def test_one_pass_that_dies_keeps_the_others_from_nothing(resource, shop: Shop) -> None:
+    org, _ = shop.an_organisation()
+    with shop.database.transaction() as tx:
+        top_ups.request(tx, org, 2_000, actor="customer", now=shop.now())
+        tx.execute("alter table payment_attempts rename to nowhere")
+    with pytest.raises(ExceptionGroup) as died:
+        stripe_sync_sensor(database=resource)
+    assert [type(each) for each in died.value.exceptions] == [psycopg.errors.UndefinedTable]
+    assert shop.row("select state from top_ups")["state"] == "paid"
+
+
+def test_customers_are_told_of_overdue_invoices_with_or_without_stripe(resource, database: Database) -> None:
+    with database.transaction() as tx:
+        org, job = a_customer_with_a_job(tx)
+        use(tx, job, at(1, 5), 100_000_000)
+        opened(tx, org)
+    assert str(overdue_invoices_sensor(database=resource).skip_message) == "1 notice(s) of overdue invoices."
+    assert str(overdue_invoices_sensor(database=resource).skip_message) == "0 notice(s) of overdue invoices."
 
 
 def test_money_at_stripe_that_is_not_in_the_ledger_fails_the_check(resource, shop: Shop) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from scalar.billing import ledger_store
 from scalar.database import Database
+from scalar.metering.doubts import accept
 from scalar.metering.model import HOUR, Window, hour_of
 from scalar.metering.store import replace_hour, spans_in
 from scalar.metering.usage import usage_in
@@ -126,7 +127,22 @@ def test_an_hour_whose_usage_is_in_doubt_is_not_rated(rate, database: Database, 
     assert not rate().success
     with database.transaction() as tx:
         assert ledger_store.balances(tx) == {}
-    assert organisation
+    # Somebody has looked: it is rated as it is metered.
+    accepting = {"reason": "The clock of the node was set", "actor": "op", "now": datetime.now(UTC)}
+    with database.transaction() as tx:
+        (doubt,) = accept(tx, Window.hour(HOUR_AGO), **accepting)
+    assert (doubt.says.partition(" ")[2], doubt.accepted) == (
+        "ran 3604.000000 GPU-seconds, and 3600.000000 are metered",
+        True,
+    )
+    assert rate().success
+    with database.transaction() as tx:
+        assert ledger_store.balances(tx) == {"revenue": -3_600_000, f"unbilled:{organisation}": 3_600_000}
+        (row,) = tx.execute("select subject, details from audit_log where action = 'usage.accept'").fetchall()
+        assert (row["subject"], row["details"]["doubts"]) == (f"{HOUR_AGO:%Y-%m-%dT%H}", [doubt.says])
+        # More of it, and the hour waits again.
+        tx.execute("update run_tasks set ended_at = ended_at + interval '1 second'")
+    assert not rate().success
 
 
 def test_a_second_that_is_not_rated_and_a_line_that_is_not_posted_fail_the_hour(

@@ -254,6 +254,14 @@ def test_too_many_requests_and_errors_come_as_often_as_asked(sandbox: SandboxStr
     assert client.customers.list().object == "list"
 
 
+def test_an_answer_that_nobody_has_foreseen(sandbox: SandboxStripe, client: Any) -> None:
+    made = client.customers.create({"name": "Ada"})
+    sandbox.fault("changed", path=f"/customers/{made.id}$", times=1, fields={"name": None, "status": "paused"})
+    changed = client.customers.retrieve(made.id)
+    assert (changed.id, changed.name, changed.status) == (made.id, None, "paused")
+    assert client.customers.retrieve(made.id).name == "Ada"
+
+
 def _named(sandbox: SandboxStripe, name: str) -> int:
     names = [one["name"] for one in sandbox.request("GET", "/v1/customers", params={"limit": 100}).json()["data"]]
     return names.count(name)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from scalar.webhooks.delivering import clean_up
+from scalar.webhooks.outbox import publish
 from tests.api.calls import a_body, assert_problem
 from tests.api.conftest import Api, an_api
 from tests.scripted_server import Scripted
@@ -292,6 +293,10 @@ def test_the_command_line_does_all_of_it(api, customer, server):
     assert pinged[0] == 0
     (delivery,) = customer.get("/v1/webhook-deliveries").json()["data"]
     _outcome(customer, delivery["id"])
+    with api.database.transaction() as tx:
+        whose = customer.get("/v1/balance").json()["organisation_id"]
+        about = {"invoice_id": "inv_of_mine", "number": "INV-2026-0001"}
+        publish(tx, organisation_id=whose, type="invoice.opened", data=about, at=datetime.now(UTC))
     deliveries, events, rotated, replayed, changed, listed, deleted, refused = _scalar(
         api,
         key,
@@ -306,6 +311,7 @@ def test_the_command_line_does_all_of_it(api, customer, server):
     )
     assert "delivered" in deliveries[1]
     assert "webhook.ping" in events[1]
+    assert "inv_of_mine" in events[1]
     assert "not shown again" in rotated[1]
     assert f"on its way to {made['id']}" in replayed[1]
     assert (json.loads(changed[1])["event_types"], json.loads(changed[1])["enabled"]) == ([], False)
