@@ -34,7 +34,7 @@ bench: .venv/.dev ## Measure: figures for docs/performance.md (takes some minute
 	@$(RUN)/python -m benchmarks
 
 pictures: .venv/.dev ## Take the README's pictures anew (needs Docker and chromium)
-	@SCALAR_PICTURES=1 $(RUN)/python -m pytest -m browser tests/platform
+	@SCALAR_PICTURES=1 $(RUN)/python -m pytest -m browser
 
 clean: ## Remove the environment and all data of the local platform
 	rm -rf .venv .tools $(DATA)

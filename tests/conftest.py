@@ -16,6 +16,7 @@ from psycopg import sql
 from scalar.database import Database, Transaction
 from scalar.migrations import migrate
 
+pytest_plugins = ["tests.browser"]
 _numbers = itertools.count(1)
 
 # As the services log: a traceback without the values of its variables, which takes structlog's default many seconds.

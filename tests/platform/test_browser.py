@@ -1,28 +1,9 @@
-"""Dagster's own UI in a real browser: what an operator sees of a customer's job.
-
-`SCALAR_PICTURES=1` keeps the screenshots in docs/pictures/, which is where the README's come from.
-"""
-
-import os
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+"""Dagster's own UI in a real browser: what an operator sees of a customer's job."""
 
 import pytest
 from outside import World
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect
 
-CHROMIUM = Path("/usr/bin/chromium")
-PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SCRIPT = """
 echo "reading the dataset on GPU $SCALAR_GPU_INDICES"
 for epoch in $(seq 20); do
@@ -34,41 +15,6 @@ echo "saved checkpoint-20.safetensors"
 """
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    if not CHROMIUM.exists():
-        if os.environ.get("SCALAR_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"SCALAR_REQUIRE_BROWSER=1, but there is no {CHROMIUM}")
-        pytest.skip(f"there is no {CHROMIUM}")
-    with tempfile.TemporaryDirectory(prefix="scalar-") as profile, sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            profile,
-            executable_path=CHROMIUM,
-            headless=True,
-            args=ARGUMENTS,
-            viewport={"width": 1440, "height": 900},
-            color_scheme="light",
-        )
-        page = context.pages[0]
-        page.set_default_timeout(30_000)
-        expect.set_options(timeout=30_000)
-        yield page
-        context.close()
-
-
-@pytest.fixture
-def picture(page: Page, tmp_path: Path):
-    """Keeps what the page shows, once nothing on it is loading any more."""
-
-    def take(name: str) -> None:
-        expect(page.get_by_text("Loading")).to_have_count(0)
-        page.mouse.move(0, 0)
-        folder = PICTURES if os.environ.get("SCALAR_PICTURES") == "1" else tmp_path
-        page.screenshot(path=folder / name)
-
-    return take
 
 
 def test_the_run_page_of_a_job_shows_its_step_its_output_and_whose_it_is(world: World, page, picture):
