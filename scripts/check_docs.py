@@ -95,7 +95,7 @@ def _routes() -> list[APIRoute]:
 
 def _settings(text: str) -> Iterator[str]:
     known = _OWN_SETTINGS | {
-        f"{settings.model_config['env_prefix']}{name}".upper()
+        (field.alias or f"{settings.model_config['env_prefix']}{name}").upper()
         for settings in (
             Settings,
             AgentSettings,
@@ -107,7 +107,7 @@ def _settings(text: str) -> Iterator[str]:
             StripeSettings,
             DunningSettings,
         )
-        for name in settings.model_fields
+        for name, field in settings.model_fields.items()
     }
     for name in sorted(set(_SETTING.findall(text))):
         if name.rstrip("_") not in known and not name.endswith("_"):

@@ -46,6 +46,8 @@ class WaitingJob:
     memory_bytes: int | None = None
     max_runtime_seconds: int | None = None
     wish: Wish
+    start_by: datetime | None = None
+    """Until then it may be left to wait for a cheaper hour; None: it may not."""
 
     @property
     def runtime(self) -> timedelta:
@@ -179,6 +181,7 @@ class Policy:
     bid_up: Decimal = Decimal("1.03")
     sell_down: Decimal = Decimal("0.97")
     flex_price_ratio: Decimal = Decimal(1)
+    flex_wait_minutes: int = 1440
     max_nodes: int = 16
 
     @property
@@ -192,6 +195,10 @@ class Policy:
     @property
     def boot(self) -> timedelta:
         return timedelta(minutes=self.boot_minutes)
+
+    @property
+    def flex_wait(self) -> timedelta:
+        return timedelta(minutes=self.flex_wait_minutes)
 
     @property
     def extend_before(self) -> timedelta:

@@ -14,14 +14,17 @@ from scalar.capacity.model import Obstacle
 from scalar.database import Transaction
 from scalar.errors import Conflict
 from scalar.jobs import store as jobs
-from scalar.jobs.model import Job
+from scalar.jobs.model import Job, Tier
 from scalar.market import catalogue, seats
 from scalar.market import store as market
 from scalar.market.answers import Quoted
 from scalar.market.desk import Desk
 from scalar.market.model import Order, Side
-from scalar.planning import reactive, store
+from scalar.planning import optimal, reactive, store
+from scalar.planning.foreseeing import outlook
+from scalar.planning.foresight import Foresight
 from scalar.planning.model import Kind, OpenOrder, Plan, Policy, Promise, Question, Quote, Situation, WaitingJob, Wish
+from scalar.planning.optimal import Decided
 
 BUY_FOR = frozenset({Obstacle.NO_NODES, Obstacle.NO_SUCH_NODE, Obstacle.BUSY, Obstacle.BLOCK_ENDS})
 """More nodes would help against these."""
@@ -29,6 +32,7 @@ _MOST_JOBS = 1000
 """Of the queue, most urgent first: what a plan looks at is kept with it."""
 _WEEK = timedelta(days=7)
 _READINGS = 6
+_AS_USUAL = Policy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,36 +40,45 @@ class Planned:
     id: str
     plan: Plan
     situation: Situation
+    decided: Decided | None = None
+    """Of a policy that looks ahead: what it saw."""
 
 
-def make_plan(desk: Desk, policy: Policy) -> Planned:
-    """Raises: `MarketError`, and then there is no plan: nothing is concluded from an answer that did not come."""
+def make_plan(desk: Desk, policy: Policy, foresight: Foresight | None = None) -> Planned:
+    """By the reactive policy; with `foresight`, by the one that looks ahead.
+
+    Raises: `MarketError`, and then there is no plan: nothing is concluded from an answer that did not come.
+    """
     with desk.transact() as tx:
         # Of one moment: an execution is all in it, with its orders, or this plan won't be executed after it.
-        seen, follows = situation(tx, desk.clock()), store.last_executed(tx)
+        seen, follows = situation(tx, desk.clock(), policy), store.last_executed(tx)
     if not seen.kinds:
         catalogue.learn(desk)
         with desk.transact() as tx:
             seen = replace(seen, kinds=kinds(tx, seen.now))
-    quotes = tuple(_ask(desk, question) for question in reactive.questions(seen, policy))
-    decided_from = replace(seen, quotes=quotes)
-    plan = reactive.plan(decided_from, policy)
+    ahead = None
+    if foresight is not None:
+        with desk.transact() as tx:
+            ahead = outlook(tx, seen, desk.settings.caps, foresight, policy)
+    asked = reactive.questions(seen, policy) if ahead is None else optimal.questions(seen, policy, ahead)
+    inputs = store.Inputs(
+        situation=replace(seen, quotes=tuple(_ask(desk, question) for question in asked)), policy=policy, outlook=ahead
+    )
+    name, plan, decided = _decide(inputs)
     with desk.transact() as tx:
-        inputs = store.Inputs(situation=decided_from, policy=policy)
-        dry_run = desk.settings.dry_run
-        plan_id = store.insert_plan(tx, plan, inputs, policy=reactive.NAME, follows=follows, dry_run=dry_run)
+        plan_id = store.insert_plan(tx, plan, inputs, policy=name, follows=follows, dry_run=desk.settings.dry_run)
         store.supersede_others(tx, plan_id)
-    return Planned(id=plan_id, plan=plan, situation=decided_from)
+    return Planned(id=plan_id, plan=plan, situation=inputs.situation, decided=decided)
 
 
-def situation(tx: Transaction, now: datetime) -> Situation:
+def situation(tx: Transaction, now: datetime, policy: Policy = _AS_USUAL) -> Situation:
     """All but the quotes, as it was at one moment: the first thing that its transaction does, and it only reads.
 
     Orders become blocks, blocks get machines, machines become nodes: of two moments, one such step would be missed, and
     bought again. No lock keeps them all still, so a snapshot has to.
     """
     tx.execute("set transaction isolation level repeatable read, read only")
-    return _read(tx, now)
+    return _read(tx, now, policy)
 
 
 def situation_within(tx: Transaction, now: datetime) -> Situation:
@@ -95,11 +108,22 @@ def kinds(tx: Transaction, now: datetime) -> tuple[Kind, ...]:
 
 def decide_again(stored: store.StoredPlan) -> Plan:
     """What the policy makes of the same situation: the same plan, unless the policy is another since."""
-    return reactive.plan(stored.inputs.situation, stored.inputs.policy)
+    if stored.policy == optimal.FELL_BACK:
+        made = reactive.plan(stored.inputs.situation, stored.inputs.policy)
+        return replace(made, notes=(*stored.notes[:1], *made.notes))
+    return _decide(stored.inputs)[1]
 
 
-def _read(tx: Transaction, now: datetime) -> Situation:
-    queue = [_waiting(job) for job in jobs.queue(tx, now) if _wants_room(job)]
+def _decide(inputs: store.Inputs) -> tuple[str, Plan, Decided | None]:
+    """(the policy's name, its plan, what it saw)."""
+    if inputs.outlook is None:
+        return reactive.NAME, reactive.plan(inputs.situation, inputs.policy), None
+    decided = optimal.decide(inputs.situation, inputs.policy, inputs.outlook)
+    return optimal.NAME if decided.fell_back is None else optimal.FELL_BACK, decided.plan, decided
+
+
+def _read(tx: Transaction, now: datetime, policy: Policy = _AS_USUAL) -> Situation:
+    queue = [_waiting(job, policy) for job in jobs.queue(tx, now) if _wants_room(job)]
     return Situation(
         now=now,
         kinds=kinds(tx, now),
@@ -135,7 +159,7 @@ def _wants_room(job: Job) -> bool:
     return job.waiting is not None and job.waiting.get("obstacle") in BUY_FOR
 
 
-def _waiting(job: Job) -> WaitingJob:
+def _waiting(job: Job, policy: Policy) -> WaitingJob:
     spec = job.spec
     wanted = spec.requirements
     return WaitingJob(
@@ -147,6 +171,7 @@ def _waiting(job: Job) -> WaitingJob:
         memory_bytes=wanted.memory_bytes,
         max_runtime_seconds=spec.max_runtime_seconds,
         wish=Wish(tier=spec.tier, price_limit=spec.max_price_per_gpu_hour),
+        start_by=job.submitted_at + policy.flex_wait if spec.tier is Tier.FLEX else None,
     )
 
 

@@ -1,6 +1,7 @@
 """How capacity is planned, from the environment (`SCALAR_PLAN_*`) and `.env`."""
 
 from decimal import Decimal
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -9,7 +10,9 @@ from scalar.planning.model import Policy
 
 
 class PlanSettings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="SCALAR_PLAN_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SCALAR_PLAN_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
 
     fast_buffer_gpus: dict[str, int] = Field(
         default_factory=dict, description='Idle GPUs that are kept for who comes next, by type: {"H100": 8}.'
@@ -28,8 +31,19 @@ class PlanSettings(BaseSettings):
     flex_price_ratio: Decimal = Field(
         default=Decimal(1), gt=0, description="Flex jobs without a limit: at most so much, by the usual price."
     )
+    flex_wait_minutes: int = Field(
+        default=1440,
+        ge=0,
+        description="So long a flex job may wait for a cheaper hour, from its submission.",
+    )
     max_nodes: int = Field(default=16, ge=0, description="Nodes owned and ordered at one time, at most.")
+
+    which: Literal["reactive", "optimal", "auto"] = Field(
+        default="auto",
+        alias="SCALAR_PLAN_POLICY",
+        description="The policy; `auto`: the one that looks ahead, once its replay of a month was the better one.",
+    )
 
     @property
     def policy(self) -> Policy:
-        return Policy(**self.model_dump())
+        return Policy(**self.model_dump(exclude={"which"}))

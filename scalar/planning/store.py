@@ -26,6 +26,7 @@ from scalar.planning.model import (
     Wish,
     Work,
 )
+from scalar.planning.outlook import Outlook
 
 _PLAN = "id, policy, made_at, dry_run, inputs, notes, state, follows, executed_at"
 
@@ -36,6 +37,8 @@ class Inputs:
 
     situation: Situation
     policy: Policy
+    outlook: Outlook | None = None
+    """Of a policy that looks ahead."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from scalar_api.cli import (
     payments,
     periods,
     rates,
+    replay,
     up,
     usage,
     wallets,
@@ -42,6 +43,7 @@ The API and the key are found in `SCALAR_API_URL` and `SCALAR_API_KEY`, or else 
 up.register(app)
 jobs.register(app)
 margin.register(app)
+replay.register(app)
 nodes.register(app)
 capacity.register(app)
 wallets.register(app)

@@ -2,15 +2,20 @@
 
 import dagster as dg
 
-from scalar.planning import reactive, store
+from scalar.planning import optimal, reactive, store
 from scalar.planning.executing import execute
+from scalar.planning.issued_foresight import FromForecasts
 from scalar.planning.planning import decide_again, make_plan, situation
 from scalar.planning.settings import PlanSettings
 from scalar.planning.wants import needs, wanted
+from scalar.replay.choosing import policy_in_force
 from scalar_orchestration.clock import utc_now
 from scalar_orchestration.defs.market_prices import price_history
+from scalar_orchestration.replay_tables import plan_plot
 from scalar_orchestration.resources import NO_MARKET, MarketResource, PostgresResource
 from scalar_orchestration.tables import actions_table
+
+DECIDED_HERE = (reactive.NAME, optimal.NAME, optimal.FELL_BACK)
 
 queued_jobs = dg.AssetSpec(
     "queued_jobs",
@@ -21,7 +26,7 @@ queued_jobs = dg.AssetSpec(
 
 
 @dg.asset(
-    deps=[queued_jobs, price_history, "blocks", "instances"],
+    deps=[queued_jobs, price_history, "blocks", "instances", "demand_forecast", "price_forecast", "forecast_skill"],
     group_name="planning",
     kinds={"postgres"},
     owners=["team:operations"],
@@ -29,12 +34,15 @@ queued_jobs = dg.AssetSpec(
 )
 def capacity_plan(database: PostgresResource, market: MarketResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """What to buy, keep on, sell or let go now, and why. `plan_orders` carries it out, unless it is a dry run."""
-    desk = market.desk(database)
-    made = make_plan(desk, PlanSettings().policy)
+    desk, settings = market.desk(database), PlanSettings()
+    with database.transaction() as tx:
+        choice = policy_in_force(tx, settings.which)
+    made = make_plan(desk, settings.policy, FromForecasts() if choice.policy == optimal.NAME else None)
     names = {kind.sku.id: kind.sku.alias for kind in made.situation.kinds}
     return dg.MaterializeResult(
         metadata={
             "plan": made.id,
+            "policy": f"{choice.policy}: {choice.why}",
             "dry_run": desk.settings.dry_run,
             "actions": actions_table(made.plan.actions, names),
             "not_done": dg.MetadataValue.md("\n".join(f"- {note}" for note in made.plan.notes) or "Nothing."),
@@ -43,6 +51,7 @@ def capacity_plan(database: PostgresResource, market: MarketResource) -> dg.Mate
             "nodes": len(made.situation.nodes),
             "idle_nodes": sum(node.free_gpus == node.gpus for node in made.situation.nodes),
             "nodes_wanted": sum(each.window.nodes for each in made.plan.actions if each.kind == "buy"),
+            **({"ahead": plan_plot(made.decided.seen, names, made.situation.now)} if made.decided else {}),
         }
     )
 
@@ -52,8 +61,19 @@ def the_last_plan_can_be_decided_again(database: PostgresResource) -> dg.AssetCh
     """The same policy makes the same plan of the situation that was kept with it."""
     with database.transaction() as tx:
         last = store.plans(tx, limit=1)
-    differ = [plan.id for plan in last if plan.policy == reactive.NAME and decide_again(plan) != plan.plan]
+    differ = [plan.id for plan in last if plan.policy in DECIDED_HERE and decide_again(plan) != plan.plan]
     return dg.AssetCheckResult(passed=bool(last) and not differ, metadata={"plans_that_differ": differ})
+
+
+@dg.asset_check(asset=capacity_plan)
+def the_solver_made_the_last_plan(database: PostgresResource) -> dg.AssetCheckResult:
+    """Where it was out of time or failed, the reactive plan stands in, and this says so."""
+    with database.transaction() as tx:
+        last = store.plans(tx, limit=1)
+    failed = [plan.notes[0] for plan in last if plan.policy == optimal.FELL_BACK]
+    return dg.AssetCheckResult(
+        passed=not failed, severity=dg.AssetCheckSeverity.WARN, metadata={"why": "\n".join(failed) or "It did."}
+    )
 
 
 @dg.schedule(

@@ -33,6 +33,8 @@ def test_every_sensor_and_schedule_runs_from_the_first_start_on(loaded):
             "stripe_events",
             "dunning",
             "overdue_invoices",
+            "demand_hours",
+            "history_landed",
         ),
         dg.DefaultSensorStatus.RUNNING,
     )

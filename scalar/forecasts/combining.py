@@ -1,0 +1,149 @@
+"""Which members to listen to, by how well each did of late: pure.
+
+A back-test has each member's forecasts at some origins, a day apart, and the truth. A member's **ratio** is its
+absolute error over persistence's on the same days, the days of late counting more, drawn towards a prior: persistence
+1, every other 1.3. With few days to go by, persistence is believed; with many, whoever was best.
+
+    weight = exp(-sharpness x (ratio - least ratio) / least ratio), scaled to sum to 1 without those below a fiftieth
+
+So members that are as good as the best share equally, one that is a tenth worse counts little, and one that is far
+worse not at all: a mean of the best few, near the best single member where one stands out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalar.forecasts.model import Floats
+
+BUCKETS = (24, 72, 168)
+"""Hours ahead up to which one set of weights goes: a day, three days, a week."""
+_HALF_LIVES = (5.0, 21.0)
+"""Days: what was best this week and what was best this month have the same say."""
+_PRIOR_DAYS = 12.0
+_PRIOR = 1.3
+_SHARPNESS = 30.0
+_LEAST = 0.02
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Backtest:
+    """`paths[m, i, h]`: what member m, at origin i, said of hour h ahead; nan where it had too little to go by.
+
+    The first member is persistence. `days[i]`: when origin i was, in days; rising. `truth[i, h]`: nan where it isn't
+    known, or not yet.
+    """
+
+    names: tuple[str, ...]
+    days: Floats
+    paths: Floats
+    truth: Floats
+
+    @property
+    def horizon(self) -> int:
+        return int(self.truth.shape[1])
+
+    @cached_property
+    def losses(self) -> list["Losses"]:
+        return [_losses(self, part) for part in buckets(self.horizon)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Losses:
+    """Of some hours ahead: a row a member, a column an origin. `until`: the first hour ahead that is beyond them."""
+
+    until: int
+    sums: Floats
+    reference: Floats
+    """Persistence's errors, over the hours that the member has."""
+    usual: Floats
+    """Persistence's mean error of each origin; 0 where nothing is known."""
+    known: Floats
+    """The share of the hours that is known, of each origin."""
+
+    @property
+    def mean(self) -> Floats:
+        """Each member's error by persistence's; 1 where nothing is known."""
+        top, bottom = self.sums.sum(axis=1), self.reference.sum(axis=1)
+        return np.where(bottom > 0, top / np.maximum(bottom, 1e-12), 1.0)
+
+
+def buckets(horizon: int) -> list[slice]:
+    ends = sorted({min(end, horizon) for end in BUCKETS})
+    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def weights(backtest: Backtest, now: float, able: Sequence[bool]) -> Floats:
+    """A row a bucket of hours ahead, a column a member. `now`: in days. `able`: those that can forecast now.
+
+    An origin counts once all hours of the bucket are over.
+    """
+    return np.stack([_weights(losses, backtest.days, now, np.array(able)) for losses in backtest.losses])
+
+
+def combined(paths: Floats, given: Floats) -> Floats:
+    """The weighted mean. `paths[m, h]`; a member without weight may be nan."""
+    horizon = paths.shape[1]
+    found = np.empty(horizon)
+    for row, part in zip(given, buckets(horizon), strict=True):
+        used = row > 0
+        found[part] = row[used] @ paths[used, part]
+    return found
+
+
+def rolled(backtest: Backtest) -> Floats:
+    """What would have been forecast at each origin, from what was known then. A row an origin."""
+    found = np.empty_like(backtest.truth)
+    for origin, day in enumerate(backtest.days):
+        able = np.array(~np.isnan(backtest.paths[:, origin]).any(axis=1))
+        found[origin] = combined(backtest.paths[:, origin], weights(backtest, float(day), able.tolist()))
+    return found
+
+
+def called(names: Sequence[str], given: Floats) -> str:
+    """Who made it, by the weights of the first day: "persistence", "mean of boosted, decomposed"."""
+    order = np.argsort(-given[0], kind="stable")
+    counting = [names[each] for each in order if given[0, each] >= 0.1]
+    return counting[0] if len(counting) == 1 else f"mean of {', '.join(counting)}"
+
+
+def _losses(backtest: Backtest, part: slice) -> Losses:
+    hours = part.stop - part.start
+    errors = np.abs(backtest.paths[:, :, part] - backtest.truth[None, :, part])
+    there = ~np.isnan(errors)
+    first = np.where(there[:1], errors[:1], 0.0)
+    known = there[0].sum(axis=1)
+    return Losses(
+        until=part.stop,
+        sums=np.where(there & there[:1], errors, 0.0).sum(axis=2) / hours,
+        reference=np.where(there, first, 0.0).sum(axis=2) / hours,
+        usual=first[0].sum(axis=1) / np.maximum(known, 1),
+        known=known / hours,
+    )
+
+
+def _weights(losses: Losses, days: Floats, now: float, able: NDArray[np.bool_]) -> Floats:
+    over = (now - days) * 24 >= losses.until
+    ratio = np.mean([_ratios(losses, days, now, over, each) for each in _HALF_LIVES], axis=0)
+    ratio = np.where(able, ratio, np.inf)
+    least = float(ratio.min())
+    raw = np.exp(-_SHARPNESS * (ratio - least) / max(least, 1e-3))
+    raw[raw < _LEAST] = 0.0
+    found: Floats = raw / raw.sum()
+    return found
+
+
+def _ratios(losses: Losses, days: Floats, now: float, over: NDArray[np.bool_], half_life: float) -> Floats:
+    prior = np.full(len(losses.sums), _PRIOR)
+    prior[0] = 1.0
+    age = np.where(over, 0.5 ** (np.where(over, now - days, 0.0) / half_life), 0.0)
+    seen = float(age @ losses.known)
+    if seen == 0:
+        return prior
+    # A prior of so many days is the same part of a short memory as of a long one.
+    held = _PRIOR_DAYS * half_life / _HALF_LIVES[-1] * float(age @ (losses.usual * losses.known)) / seen
+    top, bottom = losses.sums @ age + held * prior, losses.reference @ age + held
+    return np.where(bottom > 1e-12, top / np.maximum(bottom, 1e-12), prior)

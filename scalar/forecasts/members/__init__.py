@@ -1,0 +1,1 @@
+"""One way to forecast a file: each reads a history and says how it goes on, and knows nothing of the others."""

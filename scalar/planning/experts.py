@@ -1,0 +1,91 @@
+"""How much of the hours to come will be at least so high? Several simple views of one series. Pure.
+
+Each view gives values that demand may take in the `hours` from `at` on (that hour included, which is known), as an
+array of any shape: each value is as likely as the others. A quantile of them is a level that is exceeded in so many of
+the hours: all that the buying rule asks. None: the series is too short for this view.
+
+What the forecasting package says is one view more: `of_paths`.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+
+from scalar.planning.highs import Floats
+
+View = Callable[[Floats, int, int], Floats | None]
+"""(series, at, hours) ─► values. It never looks beyond `at`."""
+
+DAY, WEEK = 24, 168
+_PATHS = 80
+
+
+def recent(series: Floats, at: int, hours: int, *, past: int) -> Floats | None:  # noqa: ARG001 - one signature for all
+    """As the last hours were."""
+    first = max(0, at + 1 - past)
+    return series[first : at + 1] if at + 1 - first >= DAY else None
+
+
+def reverting(series: Floats, at: int, hours: int, *, half_life: float, past: int) -> Floats | None:
+    """From where demand stands now back to what it was at other times, half of the way in `half_life` hours."""
+    starts = np.arange(max(0, at - past - hours), at - hours + 1)
+    if len(starts) < DAY:
+        return None
+    starts = starts[:: max(1, len(starts) // _PATHS)]
+    windows = series[starts[:, None] + np.arange(hours)]
+    fading = 0.5 ** (np.arange(hours) / half_life)
+    return np.asarray(np.maximum(windows + (series[at] - series[starts])[:, None] * fading, 0.0))
+
+
+def seasonal(
+    series: Floats, at: int, hours: int, *, season: int, copies: int, half_life: float = np.inf
+) -> Floats | None:
+    """Copies of the same hours of earlier seasons, moved by how much the last day differs from the day before them.
+
+    The difference fades by half in `half_life` hours.
+    """
+    back = -(-hours // season) * season
+    fading = 0.5 ** (np.arange(hours) / half_life)
+    found = []
+    for start in range(at - back, max(at - back - copies * season, DAY - 1), -season):
+        moved = series[at + 1 - DAY : at + 1].mean() - series[start + 1 - DAY : start + 1].mean()
+        found.append(series[start : start + hours] + moved * fading)
+    return np.maximum(np.array(found), 0.0) if found else None
+
+
+def of_paths(paths: Floats, at: int) -> View:
+    """Scenarios (n, hours) that begin at `at`, as a view; of no other hour."""
+
+    def view(series: Floats, now: int, hours: int) -> Floats | None:  # noqa: ARG001
+        ahead = paths[:, now - at : now - at + hours]
+        return ahead if now >= at and ahead.shape[1] >= min(hours, DAY) else None
+
+    return view
+
+
+USUAL: Mapping[str, View] = {
+    "last week": partial(recent, past=WEEK),
+    "from now, slowly": partial(reverting, half_life=96.0, past=5 * WEEK),
+    "from now": partial(reverting, half_life=24.0, past=5 * WEEK),
+    "same hours of other weeks": partial(seasonal, season=WEEK, copies=4),
+    "same hours of other weeks, as they were": partial(seasonal, season=WEEK, copies=4, half_life=1e-6),
+    "same hours of other weeks, fading": partial(seasonal, season=WEEK, copies=4, half_life=96.0),
+}
+"""None is fitted to anything: a week, a day, and halves of the distance in one day or four."""
+
+
+def foreseen(series: Floats, hours: int, count: int) -> Floats:
+    """Scenarios (count, hours) of what comes, from what was: half from now back to the usual, half like other weeks.
+
+    A short series goes on as it is.
+    """
+    at = len(series) - 1
+    views = [reverting(series, at, hours, half_life=24.0, past=5 * WEEK)]
+    views.append(seasonal(series, at, hours, season=WEEK, copies=4, half_life=96.0))
+    known = [each for each in views if each is not None]
+    if not known:
+        return np.full((count, hours), series[-1])
+    share = -(-count // len(known))
+    rows = [each[np.linspace(0, len(each) - 1, share).round().astype(int)] for each in known]
+    return np.asarray(np.concatenate(rows)[:count])

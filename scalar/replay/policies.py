@@ -1,0 +1,67 @@
+"""The policies that can be replayed, by name: each is the very code that plans in earnest."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from scalar.planning import optimal, reactive
+from scalar.planning.experts import DAY, WEEK, foreseen
+from scalar.planning.model import ActionKind, Plan, Policy, Situation
+from scalar.planning.outlook import Ahead, Outlook, levels
+from scalar.planning.queued_flex import queued_flex, with_queue
+from scalar.replay.simulating import Ask, Past, PlanPolicy
+
+NAMES = ("reactive", "optimal")
+_UNBOUND = Policy(max_nodes=100_000)
+
+
+@dataclass(kw_only=True)
+class Reactive:
+    policy: Policy = _UNBOUND
+    name: str = reactive.NAME
+
+    def plan(self, situation: Situation, ask: Ask, past: Past) -> tuple[Plan, bool]:  # noqa: ARG002 - it looks at now
+        quotes = ask(reactive.questions(situation, self.policy))
+        return reactive.plan(replace(situation, quotes=quotes), self.policy), False
+
+
+@dataclass(kw_only=True)
+class Optimal:
+    """Looks ahead once an hour; between, the reactive policy keeps things going, and sells nothing."""
+
+    policy: Policy = _UNBOUND
+    scenarios: int = 50
+    hours: int = WEEK
+    name: str = optimal.NAME
+    _hour: int = field(default=-1, init=False)
+    _last: Outlook = field(default_factory=Outlook, init=False)
+
+    def plan(self, situation: Situation, ask: Ask, past: Past) -> tuple[Plan, bool]:
+        if len(past.prices) == self._hour:
+            return self._between(situation, ask, past), False
+        self._hour = len(past.prices)
+        self._last = outlook = self._outlook(situation, past)
+        quotes = ask(optimal.questions(situation, self.policy, outlook))
+        decided = optimal.decide(replace(situation, quotes=quotes), self.policy, outlook)
+        return decided.plan, decided.fell_back is not None
+
+    def _outlook(self, situation: Situation, past: Past) -> Outlook:
+        (kind,) = situation.kinds
+        paths = foreseen(np.array(past.demand), self.hours, self.scenarios)
+        hourly = (float(np.mean(past.prices[-DAY:])),) * self.hours
+        levels_by_hour = tuple(sorted(past.prices[-WEEK:]))
+        ahead = Ahead(fast=levels(paths, 20), hourly=hourly, prices=(levels_by_hour,) * self.hours)
+        waits = queued_flex(situation, kind, self.policy, any_type=True)
+        return Outlook(kinds={kind.sku.id: with_queue(ahead, np.zeros(self.hours), waits)})
+
+    def _between(self, situation: Situation, ask: Ask, past: Past) -> Plan:
+        waits = optimal.who_waits(situation, self.policy, self._last)
+        rest = replace(situation, queue=tuple(job for job in situation.queue if job.id not in waits))
+        made, _ = Reactive(policy=self.policy).plan(rest, ask, past)
+        return replace(made, actions=tuple(each for each in made.actions if each.kind is not ActionKind.SELL))
+
+
+def policy_named(name: str, policy: Policy = _UNBOUND) -> PlanPolicy:
+    """Raises: `KeyError` where there is none of that name."""
+    every: dict[str, PlanPolicy] = {"reactive": Reactive(policy=policy), "optimal": Optimal(policy=policy)}
+    return every[name]

@@ -1,0 +1,383 @@
+"""A month, again: jobs come, the pass places them, plans buy, extend and sell; event by event. Pure.
+
+    arrivals, ends, machines that are ready or whose time is up ─► (a minute's events) ─► pass ─► plan, if due
+
+The pass is `scalar.capacity.scheduling.place`; the plan is the policy's: `scalar.planning.reactive` or `.optimal`, on
+the same `Situation` that they get in earnest. What differs from earnest: every order fills at its quote, at once; a
+machine takes `boot` from its purchase to its first job; a machine whose time is up goes on only by being extended.
+A job on a machine that goes away starts anew, and what it had used is not billed.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from heapq import heappop, heappush
+from typing import Protocol
+
+from scalar.capacity.model import Placement
+from scalar.capacity.scheduling import place
+from scalar.jobs.model import Job, JobSpec, JobState, Requirements, Tier
+from scalar.market.model import Seat
+from scalar.metering.model import hour_of
+from scalar.planning.model import (
+    Action,
+    ActionKind,
+    Claim,
+    FleetNode,
+    Kind,
+    Plan,
+    Question,
+    Quote,
+    Situation,
+    WaitingJob,
+    Wish,
+    Work,
+)
+from scalar.planning.model import Machine as PlannedMachine
+from scalar.replay.fleet import Fleet, Machine
+from scalar.replay.model import HOUR, Arrival, History, Setup
+from scalar.replay.tape import Tape
+from scalar.replay.waiting import Queue
+
+Ask = Callable[[tuple[Question, ...]], tuple[Quote, ...]]
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What a policy may know: nothing of it is of later than now."""
+
+    demand: list[float]
+    """GPUs that fast work wanted (ran or waited), by hour; the last hour is the one that runs."""
+    prices: list[float]
+
+
+class PlanPolicy(Protocol):
+    name: str
+
+    def plan(self, situation: Situation, ask: Ask, past: Past) -> tuple[Plan, bool]:
+        """The plan, and whether it is not the one that was meant (the solver failed)."""
+
+
+UsedKey = tuple[datetime, Tier, str, bool]
+"""(hour, tier, organisation, lost by our fault)."""
+
+
+@dataclass(kw_only=True)
+class Happened:
+    """All that a report is made of."""
+
+    fleet: Fleet
+    used: dict[UsedKey, int] = field(default_factory=lambda: defaultdict(int))
+    """GPU-microseconds."""
+    waits: list[float] = field(default_factory=list)
+    fast_waits: list[float] = field(default_factory=list)
+    finished: int = 0
+    missed: int = 0
+    interruptions: int = 0
+    plans: int = 0
+    fell_back: int = 0
+
+
+@dataclass(kw_only=True)
+class _Running:
+    job: Job
+    arrival: Arrival
+    placement: Placement
+    since: datetime
+
+
+class Simulation:
+    def __init__(self, history: History, setup: Setup, policy: PlanPolicy) -> None:
+        self._history, self._setup, self._policy = history, setup, policy
+        self._tape, self._queue = Tape(history, setup), Queue()
+        self.happened = Happened(fleet=Fleet(setup))
+        self._fleet = self.happened.fleet
+        self._events: list[tuple[datetime, int, str, str]] = []
+        self._pushed = 0
+        self._running: dict[str, _Running] = {}
+        self._arrivals = {each.id: each for each in history.arrivals}
+        self._started: set[str] = set()
+        self._claims: dict[str, Claim] = {}
+        self._past = Past(demand=list(history.earlier), prices=[])
+        self._in_use = 0
+        self._measured: list[int] = []
+        self._measured_hour = hour_of(history.start)
+
+    def run(self, progress: Callable[[datetime], None] = lambda _: None) -> Happened:
+        self._push(self._history.start, "plan", "")
+        coming = iter(self._history.arrivals)
+        due = next(coming, None)
+        moment = self._history.start
+        while moment < self._history.end:
+            changed = False
+            while due is not None and due.at <= moment:
+                self._come(due)
+                due, changed = next(coming, None), True
+            changed, planned = self._handle(moment, changed)
+            if changed and self._queue:
+                self._pass(moment)
+            if planned:
+                self._plan(moment)
+                self._push(moment + self._setup.plan_every, "plan", "")
+                progress(moment)
+            moment = self._next(moment, due)
+        self._close()
+        return self.happened
+
+    def _next(self, moment: datetime, due: Arrival | None) -> datetime:
+        """The next minute in which anything happens."""
+        times = [self._events[0][0]] if self._events else []
+        times += [due.at] if due is not None else []
+        soonest = max(min(times, default=self._history.end), moment + _MICROSECOND)
+        begun = self._history.start
+        return begun + -(-(soonest - begun) // self._setup.grain) * self._setup.grain
+
+    def _handle(self, moment: datetime, changed: bool) -> tuple[bool, bool]:
+        """Whether room may have come, and whether it is time to plan."""
+        planned = False
+        while self._events and self._events[0][0] <= moment:
+            at, _, what, whose = heappop(self._events)
+            if what == "plan":
+                planned = True
+            elif what == "end":
+                changed = self._end(whose, at) or changed
+            elif what == "ready":
+                changed = self._ready(whose, at) or changed
+            else:
+                changed = self._over(whose, at) or changed
+        return changed, planned
+
+    def _push(self, at: datetime, what: str, id: str) -> None:
+        self._pushed += 1
+        heappush(self._events, (at, self._pushed, what, id))
+
+    def _come(self, arrival: Arrival) -> None:
+        self._queue.add(_job(arrival))
+
+    def _pass(self, now: datetime) -> None:
+        free = [each.free for each in self._fleet.machines.values() if each.ready and each.free.free_gpus]
+        might = self._queue.that_might_start(sum(len(each.free_gpus) for each in free))
+        if not might:
+            return
+        decision = place(might, free, {}, now)
+        jobs = {job.id: job for job in might}
+        self._queue.remove({each.job_id for each in decision.placements})
+        for placement in decision.placements:
+            self._start(jobs[placement.job_id], placement, now)
+
+    def _start(self, job: Job, placement: Placement, now: datetime) -> None:
+        arrival = self._arrivals[job.id]
+        for share in placement.shares:
+            self._fleet.take(job.id, share)
+        self._running[job.id] = _Running(job=job, arrival=arrival, placement=placement, since=now)
+        self._in_use += _fast_gpus(arrival)
+        if job.id not in self._started:
+            self._started.add(job.id)
+            self._waited(arrival, now)
+        self._push(now + timedelta(seconds=arrival.seconds), "end", job.id)
+
+    def _waited(self, arrival: Arrival, until: datetime) -> None:
+        seconds = (until - arrival.at).total_seconds()
+        self.happened.waits.append(seconds)
+        if arrival.tier is Tier.FAST:
+            self.happened.fast_waits.append(seconds)
+
+    def _end(self, id: str, at: datetime) -> bool:
+        running = self._running.get(id)
+        if running is None or running.since + timedelta(seconds=running.arrival.seconds) != at:
+            return False
+        self._stop(running, at, lost=False)
+        self.happened.finished += 1
+        deadline = running.arrival.deadline
+        self.happened.missed += deadline is not None and at > deadline + self._setup.grain
+        return True
+
+    def _stop(self, running: _Running, at: datetime, *, lost: bool) -> None:
+        del self._running[running.job.id]
+        for share in running.placement.shares:
+            self._fleet.give_back(running.job.id, share, at)
+        gpus = running.arrival.gpus * running.arrival.nodes
+        self._in_use -= _fast_gpus(running.arrival)
+        for hour, microseconds in _by_hour(running.since, at):
+            key = (hour, running.job.spec.tier, running.job.organisation_id, lost)
+            self.happened.used[key] += gpus * microseconds
+
+    def _ready(self, id: str, at: datetime) -> bool:
+        machine = self._fleet.machines.get(id)
+        if machine is None:
+            return False
+        machine.ready, machine.idle_since = True, at
+        self._claims.pop(machine.order, None)
+        return True
+
+    def _over(self, id: str, at: datetime) -> bool:
+        machine = self._fleet.machines.get(id)
+        if machine is None or machine.until > at:
+            return False
+        for job_id in list(machine.work):
+            running = self._running[job_id]
+            self._stop(running, at, lost=True)
+            self.happened.interruptions += 1
+            self._queue.add(running.job)
+        del self._fleet.machines[id]
+        return True
+
+    def _plan(self, now: datetime) -> None:
+        self._measure(now)
+        plan, fell_back = self._policy.plan(self.situation(now), lambda asked: self._quotes(asked, now), self._past)
+        self.happened.plans += 1
+        self.happened.fell_back += fell_back
+        for action in plan.actions:
+            self._carry_out(action, now)
+
+    def _measure(self, now: datetime) -> None:
+        """What is wanted, as the mean of what was seen in each hour."""
+        hour = hour_of(now)
+        if hour > self._measured_hour or not self._past.prices:
+            self._past.demand.append(0.0)
+            self._past.prices.append(float(self._tape.hourly(now)))
+            self._measured, self._measured_hour = [], hour
+        self._measured.append(self._in_use + self._queue.gpus(Tier.FAST))
+        self._past.demand[-1] = sum(self._measured) / len(self._measured)
+
+    def _quotes(self, asked: tuple[Question, ...], now: datetime) -> tuple[Quote, ...]:
+        return tuple(self._tape.quote(now, each) for each in asked)
+
+    def _carry_out(self, action: Action, now: datetime) -> None:
+        if action.kind is ActionKind.BUY:
+            bought = self._fleet.buy(action.window, self._tape.ask(now, action.window), now)
+            for each in bought:
+                self._push(each.start + self._setup.boot, "ready", each.id)
+                self._push(each.until, "over", each.id)
+            if action.jobs and bought:
+                order = bought[0].order
+                self._claims[order] = Claim(order_id=order, nodes=len(bought), jobs=action.jobs)
+        elif action.kind is ActionKind.EXTEND:
+            for each in self._fleet.extend(action.window, self._tape.ask(now, action.window)):
+                self._push(each.until, "over", each.id)
+        elif action.kind is ActionKind.SELL:
+            self._fleet.sell(action.window, self._tape.bid(now, action.window), now)
+
+    def situation(self, now: datetime) -> Situation:
+        """What a plan is decided from, as in earnest."""
+        machines = list(self._fleet.machines.values())
+        sku = self._setup.sku
+        return Situation(
+            now=now,
+            kinds=(
+                Kind(
+                    sku=sku,
+                    usual_price=self._tape.usual(now),
+                    cpus=self._setup.node_cpus,
+                    memory_bytes=self._setup.node_memory,
+                ),
+            ),
+            queue=tuple(_waiting(job, self._arrivals[job.id]) for job in self._queue.first(self._setup.most_looked_at)),
+            nodes=tuple(self._node(each) for each in machines if each.ready),
+            machines=tuple(
+                PlannedMachine(
+                    id=each.id,
+                    sku=sku.id,
+                    until=each.until,
+                    node_id=each.id if each.ready else None,
+                    order_id=each.order,
+                )
+                for each in machines
+            ),
+            owned=tuple(
+                Seat(block_id=each.id, number=0, sku=sku.id, start=each.start, end=each.until) for each in machines
+            ),
+            claims=tuple(self._claims.values()),
+        )
+
+    def _node(self, machine: Machine) -> FleetNode:
+        free = machine.free
+        return FleetNode(
+            id=machine.id,
+            gpu_type=free.gpu_type,
+            gpus=free.gpus_total,
+            free_gpus=len(free.free_gpus),
+            cpus=free.cpus_total,
+            free_cpus=free.free_cpus,
+            memory_bytes=free.memory_total,
+            free_memory=free.free_memory,
+            takes_work=True,
+            until=machine.until,
+            idle_since=machine.idle_since,
+            work=tuple(Work(job_id=each, wish=_wish(self._running[each].job.spec)) for each in machine.work),
+        )
+
+    def _close(self) -> None:
+        """What still runs has used so much; what still waits has waited so long."""
+        end = self._history.end
+        for running in list(self._running.values()):
+            self._stop(running, end, lost=False)
+            self.happened.missed += running.arrival.deadline is not None and running.arrival.deadline < end
+        for job in self._queue:
+            if job.id not in self._started:
+                self._waited(self._arrivals[job.id], end)
+            deadline = self._arrivals[job.id].deadline
+            self.happened.missed += deadline is not None and deadline < end
+
+
+def _by_hour(start: datetime, end: datetime) -> Iterator[tuple[datetime, int]]:
+    hour = hour_of(start)
+    while start < end:
+        until = min(end, hour + HOUR)
+        yield hour, (until - start) // _MICROSECOND
+        start, hour = until, hour + HOUR
+
+
+@cache
+def _spec(gpus: int, nodes: int, tier: Tier, limit: str | None, gpu_type: str | None) -> JobSpec:
+    return JobSpec(
+        name="replayed",
+        image="replayed",
+        requirements=Requirements(gpus=gpus, nodes=nodes, gpu_type=gpu_type),
+        tier=tier,
+        max_price_per_gpu_hour=None if limit is None else Decimal(limit),
+    )
+
+
+def _job(arrival: Arrival) -> Job:
+    limit = arrival.max_price_per_gpu_hour
+    return Job(
+        id=arrival.id,
+        organisation_id=arrival.organisation_id,
+        spec=_spec(arrival.gpus, arrival.nodes, arrival.tier, None if limit is None else str(limit), None),
+        state=JobState.QUEUED,
+        reason=None,
+        failures=0,
+        interruptions=0,
+        submitted_at=arrival.at,
+        queued_at=arrival.at,
+        not_before=None,
+        ended_at=None,
+        waiting=None,
+    )
+
+
+def _fast_gpus(arrival: Arrival) -> int:
+    return arrival.gpus * arrival.nodes if arrival.tier is Tier.FAST else 0
+
+
+def _waiting(job: Job, arrival: Arrival) -> WaitingJob:
+    """Nobody says how long it will run; by when it has to start, its customer does."""
+    wanted = job.spec.requirements
+    may_wait = arrival.tier is Tier.FLEX and arrival.deadline is not None
+    return WaitingJob(
+        id=job.id,
+        gpus=wanted.gpus,
+        nodes=wanted.nodes,
+        gpu_type=wanted.gpu_type,
+        wish=_wish(job.spec),
+        start_by=arrival.deadline - timedelta(seconds=arrival.seconds) if may_wait and arrival.deadline else None,
+    )
+
+
+def _wish(spec: JobSpec) -> Wish:
+    return Wish(tier=spec.tier, price_limit=spec.max_price_per_gpu_hour)

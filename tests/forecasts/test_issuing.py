@@ -1,0 +1,151 @@
+"""Forecasts from the database and into it, and their scores once the hours have come."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import numpy as np
+import psycopg
+import pytest
+from series import DAY, of_weeks
+
+from scalar.forecasts import demand_store, issuing, store
+from scalar.forecasts.demand import Demand
+from scalar.forecasts.store import Kind, Subject
+from scalar.forecasts.trials import A_RUN, EVERY, Trial, due
+from scalar.market import price_store
+from scalar.market.prices import HourPrices, Traded
+from scalar.metering.model import HOUR
+from tests.made_up import NOON
+
+H100 = Subject(kind=Kind.DEMAND, name="H100", tier="fast")
+SKU = Subject(kind=Kind.PRICE, name="isku_h100")
+SHORT = of_weeks(1)[: 4 * DAY]
+
+
+def known(tx, values, until=NOON, subject=H100) -> None:
+    """Demand of the hours before `until`."""
+    for number, value in enumerate(values):
+        hour = until - (len(values) - number) * HOUR
+        demand_store.clear_hour(tx, hour, until)
+        if value:
+            demand_store.insert(tx, hour, [Demand(gpu_type=subject.name, tier=subject.tier, running=float(value))])
+
+
+def traded(tx, values, until=NOON) -> None:
+    """Prices of the hours before; None: no trade."""
+    for number, value in enumerate(values):
+        price = None if value is None else Decimal(str(round(value, 6)))
+        trades = Traded() if price is None else Traded(trades=1, low=price, average=price, high=price)
+        price_store.upsert(tx, [HourPrices(sku=SKU.name, hour=until - (len(values) - number) * HOUR, traded=trades)])
+
+
+@pytest.fixture
+def no_trials(database):
+    """Prophet was tried, and wasn't worth it."""
+    with database.transaction() as tx:
+        for subject in (H100, SKU):
+            store.note_trial(tx, subject, Trial(at=NOON, worth=False))
+
+
+def test_nothing_is_forecast_of_nothing(database):
+    assert issuing.issue(database.transaction, Kind.DEMAND, NOON) == []
+    assert issuing.issue(database.transaction, Kind.PRICE, NOON) == []
+
+
+@pytest.mark.usefixtures("no_trials")
+def test_a_forecast_is_written_down(database):
+    with database.transaction() as tx:
+        known(tx, SHORT)
+    (made,) = issuing.issue(database.transaction, Kind.DEMAND, NOON)
+    with database.transaction() as tx:
+        (found,) = store.latest(tx, Kind.DEMAND)
+    assert (found.subject, found.issued_at) == (H100, NOON)
+    assert found.member == made.forecast.member
+    assert found.notes == made.forecast.notes != ()
+    np.testing.assert_allclose(found.quantiles, made.forecast.quantiles)
+    assert found.scale == pytest.approx(np.mean(np.abs(SHORT[DAY:] - SHORT[:-DAY])))
+
+
+@pytest.mark.usefixtures("no_trials")
+def test_one_that_is_made_again_takes_its_place(database):
+    with database.transaction() as tx:
+        known(tx, SHORT)
+    for _ in range(2):
+        issuing.issue(database.transaction, Kind.DEMAND, NOON)
+    with database.transaction() as tx:
+        assert len(store.latest(tx, Kind.DEMAND)) == 1
+        assert tx.execute("select count(*) as n from forecasts").fetchone() == {"n": 1}
+
+
+def test_hours_without_demand_are_zero_and_hours_nobody_looked_at_are_not_known(tx):
+    known(tx, [5, 0, 7])
+    known(tx, [3], until=NOON + 2 * HOUR)
+    values = issuing.demand_series(tx)[H100].values
+    np.testing.assert_array_equal(values, [5, 0, 7, np.nan, 3])
+
+
+def test_hours_without_a_trade_are_not_known(tx):
+    traded(tx, [12.0, None, 13.0, None])
+    series = issuing.price_series(tx)[SKU]
+    np.testing.assert_array_equal(series.values, [12, np.nan, 13, np.nan])
+    assert series.end == NOON
+
+
+@pytest.mark.usefixtures("no_trials")
+def test_what_came_is_scored_once(database):
+    with database.transaction() as tx:
+        known(tx, SHORT)
+    issuing.issue(database.transaction, Kind.DEMAND, NOON)
+    later = NOON + 30 * HOUR
+    with database.transaction() as tx:
+        known(tx, np.full(30, 100.0), until=later)
+    with database.transaction() as tx:
+        assert issuing.score(tx, later) == DAY
+        assert issuing.score(tx, later) == 0
+        (skill,) = store.skills(tx, NOON - HOUR).values()
+        days = store.skill_by_day(tx, NOON - HOUR)
+        said = store.told(tx, H100, NOON)
+    assert skill.hours == DAY
+    assert 0 <= skill.coverage <= 1
+    assert skill.mase > 0
+    assert [each.day.day for each in days] == [21, 22]
+    assert [each.truth for each in said] == [100.0] * DAY
+
+
+@pytest.mark.usefixtures("no_trials")
+def test_prices_are_scored_where_there_was_a_trade(database):
+    with database.transaction() as tx:
+        traded(tx, [12.0 + hour % 5 / 10 for hour in range(60)])
+    issuing.issue(database.transaction, Kind.PRICE, NOON)
+    with database.transaction() as tx:
+        traded(tx, [12.0, None, 12.5], until=NOON + 3 * HOUR)
+        assert issuing.score(tx, NOON + 3 * HOUR) == 2
+
+
+class TestInvariants:
+    def issued(self, database) -> None:
+        with database.transaction() as tx:
+            known(tx, SHORT)
+        issuing.issue(database.transaction, Kind.DEMAND, NOON)
+
+    @pytest.mark.usefixtures("no_trials")
+    @pytest.mark.parametrize(
+        ("statement", "constraint"),
+        [
+            ("update forecast_hours set q05 = q95 + 1", "forecast_hours_never_cross"),
+            ("update forecasts set tier = null", "forecasts_of_demand_have_a_tier"),
+            ("update forecasts set made_at = issued_at - interval '1 minute'", "forecasts_look_ahead"),
+            ("update demand_hours set built_at = hour", "demand_hours_are_over"),
+        ],
+    )
+    def test_postgres_keeps_them(self, database, statement, constraint):
+        self.issued(database)
+        with pytest.raises(psycopg.errors.CheckViolation, match=constraint), database.transaction() as tx:
+            tx.execute(statement)
+
+
+def test_a_trial_is_due_weekly():
+    assert due(None, NOON)
+    assert due(Trial(at=NOON - EVERY, worth=False), NOON)
+    assert not due(Trial(at=NOON - EVERY + timedelta(seconds=1), worth=True), NOON)
+    assert A_RUN > 0

@@ -1,0 +1,99 @@
+"""The buying rule: what it knows, what it costs, and that nothing it promises is broken on any series."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalar.planning.buying import Buyer, BuyingRule, follow
+from scalar.planning.experts import of_paths
+from scalar.planning.flexing import follow_flex, spread
+from scalar.planning.oracle import Terms, accrued, perfect_cost, perfect_mix
+
+TERMS = Terms(hours=24)
+RULE = BuyingRule(terms=TERMS, past=336)
+
+
+def over_the_least(series, start, terms=TERMS) -> float:
+    demand = series[start:]
+    cost = accrued(follow(BuyingRule(terms=terms, past=336), series, start, len(series)), demand, terms).sum()
+    return float(cost) / perfect_cost(demand, terms)
+
+
+def test_the_newsvendors_level():
+    assert pytest.approx(0.5238, abs=1e-4) == TERMS.quantile
+    assert pytest.approx(11.43, abs=0.01) == TERMS.break_even
+
+
+def test_steady_demand_is_owned():
+    series = np.full(400, 50.0)
+    assert over_the_least(series, 336) == pytest.approx(1.0, abs=0.01)
+
+
+def test_days_and_nights_are_learned():
+    hours = np.arange(24 * 24)
+    series = 60 + 40 * np.sin(hours / 24 * 2 * np.pi)
+    assert over_the_least(series, 24 * 21) < 1.06
+
+
+def test_what_comes_later_changes_nothing_before():
+    rng = np.random.default_rng(0)
+    series = rng.gamma(4, 10, 500)
+    other = np.concatenate([series[:450], rng.gamma(4, 100, 50)])
+    assert np.array_equal(follow(RULE, series, 400, 450), follow(RULE, other, 400, 450))
+
+
+def test_a_series_without_a_past_is_bought_for_by_break_even():
+    series = np.full(60, 10.0)
+    stock = follow(BuyingRule(terms=TERMS, views={}), series, 0, 60)
+    # Twelve hours cost more than a block; until then it pays by the hour.
+    assert stock[:11].max() == 0.0
+    assert stock[12] == pytest.approx(10.0, abs=0.01)
+
+
+def test_break_even_never_pays_more_than_about_twice():
+    """Demand that goes away just when it was bought for."""
+    on = np.concatenate([np.full(12, 10.0), np.zeros(36)])
+    series = np.tile(on, 10)
+    rule = BuyingRule(terms=TERMS, views={})
+    cost = accrued(follow(rule, series, 0, len(series)), series, TERMS).sum()
+    assert cost <= 2.1 * perfect_cost(series, TERMS)
+
+
+def test_scenarios_are_a_view():
+    series = np.concatenate([np.full(48, 10.0), [10.0]])
+    sure = of_paths(np.full((5, 24), 10.0), 48)
+    assert Buyer(BuyingRule(terms=TERMS, views={"forecast": sure}, past=0), series, 48).target(48) > 0
+    assert sure(series, 47, 24) is None
+
+
+@settings(deadline=None, max_examples=6)
+@given(
+    st.lists(st.floats(0, 100), min_size=40, max_size=72),
+    st.floats(0, 1),
+    st.integers(0, 30),
+)
+def test_no_flex_work_is_late_and_no_fast_hour_unmet(values, share, slack):
+    series = np.array(values)
+    fast, flex = (1 - share) * series, share * series
+    made = follow_flex(RULE, fast, flex, slack, 0, len(series))
+    assert made.late <= 1e-6
+    assert made.done.sum() == pytest.approx(flex.sum(), abs=1e-4)
+    assert (made.stock + made.hourly + 1e-6 >= fast + made.done - 1e-6).all()
+    cost = (TERMS.block * made.stock + TERMS.hourly * made.hourly).sum()
+    assert cost + 1e-4 >= perfect_cost(fast, TERMS, flex=flex, slack=slack) - 1e-3 * cost
+
+
+def test_flex_is_wanted_at_its_rate():
+    flex = np.array([24.0] + [0.0] * 30)
+    assert spread(np.zeros(31), flex, 24)[[0, 23, 24, 25]].tolist() == [24.0, 1.0, pytest.approx(0.96), 0.0]
+
+
+def test_blocks_of_two_lengths_cost_no_more_than_of_one():
+    series = np.random.default_rng(0).gamma(4, 10, 200)
+    hourly = np.full(200, 2.1)
+    both = perfect_mix(series, hourly, {24: 1 / 1.6, 168: 1 / 2.1})
+    assert both <= perfect_mix(series, hourly, {168: 1 / 2.1}) + 1e-4
+    assert perfect_mix(series, hourly, {168: 1 / 2.1}) == pytest.approx(
+        perfect_cost(series, Terms(hours=168)), rel=1e-5
+    )
