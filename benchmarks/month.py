@@ -68,6 +68,7 @@ class Figures:
 @contextmanager
 def a_database(keep: Path | None) -> Iterator[str]:
     folder = keep or Path(tempfile.mkdtemp(prefix="scalar-bench-"))
+    folder.mkdir(parents=True, exist_ok=True)
     postgres = EmbeddedPostgres(folder / "postgres")
     try:
         yield postgres.url("month")

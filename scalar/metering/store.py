@@ -82,15 +82,16 @@ def new_usage(tx: Transaction, after_event: int, up_to_event: int) -> list[NewUs
 def unbuilt_hours(tx: Transaction, *, since: datetime, until: datetime) -> list[datetime]:
     """Hours that ended between the two, in which some task used its GPUs, and that were never built."""
     rows = tx.execute(
+        # Events are looked at for hours that are missing alone: nearly all are there.
         """select distinct h as hour from run_tasks t
-           cross join lateral (select max(at) as "end" from usage_events e
-                               where e.run_id = t.run_id and e.rank = t.rank) used
            cross join lateral generate_series(
                greatest(date_trunc('hour', t.started_at, 'UTC'), date_trunc('hour', %(since)s::timestamptz, 'UTC')),
-               least(used."end" - interval '1 microsecond', %(until)s::timestamptz - interval '1 microsecond'),
+               least(t.ended_at, %(until)s::timestamptz) - interval '1 microsecond',
                interval '1 hour') as h
            where t.started_at < %(until)s and (t.ended_at is null or t.ended_at > %(since)s)
-             and not exists (select from metered_hours m where m.hour = h) order by h""",
+             and not exists (select from metered_hours m where m.hour = h)
+             and exists (select from usage_events e where e.run_id = t.run_id and e.rank = t.rank and e.at > h)
+           order by h""",
         {"since": since, "until": until},
     )
     return [row["hour"] for row in rows]
