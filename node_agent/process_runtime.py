@@ -47,6 +47,7 @@ mv "$task/exit.new" "$task/exit"
 kill -KILL 0
 """
 _LOOK_SECONDS = 0.02
+_SHELL_ENDS_SECONDS = 5.0
 _REMOVED = ".removed"
 _PIECE_BYTES = 16 * 1024
 
@@ -130,7 +131,10 @@ class ProcessRuntime:
         self.ended(container_id, grace_seconds + 5.0)
 
     def remove(self, container_id: str) -> None:
-        self._children.pop(container_id, None)
+        if child := self._children.pop(container_id, None):
+            # Its shell ends as soon as it has written down the end.
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(_SHELL_ENDS_SECONDS)
         directory = self._directory / container_id
         removed = directory.with_suffix(_REMOVED)
         # Out of sight at once: another thread that looks at it meanwhile would write its end into it again.

@@ -156,6 +156,8 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxMarket]
 def trading(database_url: str, sandbox: SandboxMarket) -> Iterator[Trading]:
     """A server with a market."""
     sandbox.no_faults()
+    # Quoted anew, with enough at the best price: what earlier tests bought would have an order filled in stretches.
+    sandbox.call("PATCH", "/sandbox/traders", json={"supply": 4})
     settings = MarketSettings(
         _env_file=None, url=sandbox.url, token_file=sandbox.token_file, pool=f"pool-{next(_numbers)}"
     )

@@ -4,7 +4,7 @@ import shutil
 import socket
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 
 ENGINE = "/var/run/docker.sock"
 
@@ -14,6 +14,7 @@ class EngineProxy:
         self._path = directory / "engine.sock"
         self._listener: socket.socket | None = None
         self._connections: list[socket.socket] = []
+        self._changing = Lock()
 
     @property
     def docker_host(self) -> str:
@@ -27,22 +28,29 @@ class EngineProxy:
 
     def shut(self) -> None:
         """Nobody answers any more, and every connection breaks off."""
-        listener, self._listener = self._listener, None
+        with self._changing:
+            listener, self._listener = self._listener, None
+            broken, self._connections = self._connections, []
         self._path.unlink(missing_ok=True)
-        for each in [*self._connections, *([listener] if listener else [])]:
+        for each in [*broken, *([listener] if listener else [])]:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-        for each in [*self._connections, *([listener] if listener else [])]:
             each.close()
-        self._connections.clear()
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
                 asking, _ = listener.accept()
                 engine = socket.socket(socket.AF_UNIX)
+                with self._changing:
+                    shut = self._listener is not listener
+                    if not shut:
+                        self._connections += [asking, engine]
+                if shut:
+                    asking.close()
+                    engine.close()
+                    return
                 engine.connect(ENGINE)
-                self._connections += [asking, engine]
                 for source, target in ((asking, engine), (engine, asking)):
                     Thread(target=self._pump, args=(source, target), daemon=True).start()
 

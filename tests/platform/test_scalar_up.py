@@ -202,7 +202,7 @@ def test_processes_say_that_they_isolate_nothing_and_die_with_a_killed_scalar_up
         up.process.kill()
         up.ends()
     # Postgres alone stays, which loses nothing by it; the next start would find it.
-    eventually(lambda: all("postgres" in each for each in processes_of(data)), what="every service has ended")
+    eventually(lambda: all("postgres" in each for each in processes_of(data)), 90, what="every service has ended")
     server = EmbeddedPostgres(data / "postgres")
     try:
         with Database(server.url("scalar")) as database, database.transaction() as tx:
