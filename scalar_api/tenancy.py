@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 from scalar.accounts import store as accounts
-from scalar.accounts.model import Principal
+from scalar.accounts.model import Organisation, Principal
 from scalar.database import Transaction
 from scalar.errors import Forbidden, NotFound
 
@@ -17,9 +17,18 @@ def seen_by(tx: Transaction, caller: Principal, named: str | None) -> str | None
     own = caller.organisation_id
     if named is None or named == own:
         return own
-    found = next((each.id for each in accounts.organisations(tx) if named in (each.id, each.name)), None)
-    if own is not None and found != own:
+    found = accounts.organisation_called(tx, named)
+    if own is not None and (found is None or found.id != own):
         raise Forbidden("A customer's key sees its own organisation.")
+    return _existing(found, named).id
+
+
+def id_of_organisation(tx: Transaction, named: str) -> str:
+    """Of the organisation with this id or name. Raises: `NotFound`."""
+    return _existing(accounts.organisation_called(tx, named), named).id
+
+
+def _existing(found: Organisation | None, named: str) -> Organisation:
     if found is None:
-        raise NotFound("There is no such organisation.")
+        raise NotFound(f"There is no organisation {named!r}.")
     return found

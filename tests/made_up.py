@@ -220,7 +220,15 @@ def a_block(
 ) -> tuple[str, Order]:
     """A purchase that has filled, in our books alone: (the block's id, its order)."""
     window = Rectangle(start=start, end=start + timedelta(hours=hours), nodes=nodes)
-    request = OrderRequest(side=Side.BUY, sku=sku, window=window, limit_price=Decimal(price), purpose="a test")
+    order = a_filled_order(tx, Side.BUY, sku, window, price, filled_at=start)
+    return market.insert_block(tx, order.id, 0, 0, sku, window, Decimal(price)), order
+
+
+def a_filled_order(
+    tx: Transaction, side: Side, sku: str, window: Rectangle, price: str, *, filled_at: datetime
+) -> Order:
+    """All of it at its limit, in one fill."""
+    request = OrderRequest(side=side, sku=sku, window=window, limit_price=Decimal(price), purpose="a test")
     order = market.insert_order(
         tx,
         request,
@@ -229,13 +237,12 @@ def a_block(
         plan_id=None,
         idempotency_key=None,
         message=None,
-        now=start,
+        now=filled_at,
     )
     assert order is not None
-    market.move_order(tx, order.id, OrderState.PENDING, start, market_id=f"ordr_{order.id}")
-    fill = Fill(contract=None, filled_at=start, price=Decimal(price), parts=(window,))
+    market.move_order(tx, order.id, OrderState.PENDING, filled_at, market_id=f"ordr_{order.id}")
+    fill = Fill(contract=None, filled_at=filled_at, price=Decimal(price), parts=(window,))
     market.insert_fill(tx, order.id, 0, fill)
     market.add_amount(tx, order.id, fill.amount)
-    block_id = market.insert_block(tx, order.id, 0, 0, sku, window, Decimal(price))
-    market.move_order(tx, order.id, OrderState.FILLED, start)
-    return block_id, order
+    market.move_order(tx, order.id, OrderState.FILLED, filled_at)
+    return order

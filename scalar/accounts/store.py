@@ -35,6 +35,16 @@ def organisation_named(tx: Transaction, name: str) -> Organisation | None:
     return Organisation(**row) if row else None
 
 
+def organisation_called(tx: Transaction, name_or_id: str) -> Organisation | None:
+    """What people give where they say whose."""
+    row = tx.execute(
+        """select id, name, max_gpus, created_at from organisations where id = %(it)s or name = %(it)s
+           order by name limit 1""",
+        {"it": name_or_id},
+    ).fetchone()
+    return Organisation(**row) if row else None
+
+
 def organisations(tx: Transaction) -> list[Organisation]:
     rows = tx.execute("select id, name, max_gpus, created_at from organisations order by name")
     return [Organisation(**row) for row in rows]

@@ -112,8 +112,7 @@ def _bought(tx: Transaction, now: datetime) -> list[Supply]:
 def _organisation(tx: Transaction, named: str | None, caller: Principal) -> Organisation:
     if named is None and caller.organisation_id is None:
         raise InvalidRequest("organisation: say whose reservation it is, by its id or name.")
-    whose = named or caller.organisation_id
-    found = next((each for each in accounts.organisations(tx) if whose in (each.id, each.name)), None)
+    found = accounts.organisation_called(tx, named or str(caller.organisation_id))
     if caller.organisation_id is not None and (found is None or found.id != caller.organisation_id):
         raise Forbidden("A customer's key reserves for its own organisation.")
     if found is None:

@@ -4,9 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from scalar.accounts import store as accounts
 from scalar.billing import coupon_store, redemptions
-from scalar.database import Transaction
 from scalar.errors import Conflict, InvalidRequest, NotFound
 from scalar_api.coupon_views import (
     CouponBody,
@@ -18,6 +16,7 @@ from scalar_api.coupon_views import (
 )
 from scalar_api.dependencies import Customer, Db, Now, Operator
 from scalar_api.problems import responses
+from scalar_api.tenancy import id_of_organisation
 
 router = APIRouter(prefix="/v1/coupons", tags=["billing"])
 _OF_ALL = responses()
@@ -41,7 +40,7 @@ def create_coupon(body: CouponBody, caller: Operator, database: Db, now: Now) ->
     if body.ends_at is not None and body.ends_at <= (body.starts_at or now):
         raise InvalidRequest("A coupon ends after it starts.")
     with database.transaction() as tx:
-        coupon = body.coupon(_organisation(tx, body.organisation), now)
+        coupon = body.coupon(id_of_organisation(tx, body.organisation) if body.organisation is not None else None, now)
         return CouponView.of(redemptions.make_coupon(tx, coupon, actor=caller.actor, now=now))
 
 
@@ -63,12 +62,3 @@ def end_coupon(coupon: Named, caller: Operator, database: Db, now: Now) -> Coupo
     """
     with database.transaction() as tx:
         return CouponView.of(redemptions.end_coupon(tx, coupon, actor=caller.actor, now=now))
-
-
-def _organisation(tx: Transaction, named: str | None) -> str | None:
-    if named is None:
-        return None
-    found = next((each for each in accounts.organisations(tx) if named in (each.id, each.name)), None)
-    if found is None:
-        raise NotFound(f"There is no organisation {named!r}.")
-    return found.id

@@ -2,15 +2,14 @@
 
 from fastapi import APIRouter
 
-from scalar.accounts import store as accounts
 from scalar.billing import rate_cards_store, rates
 from scalar.billing.rate_cards import DEFAULT_RATE_CARD
-from scalar.database import Transaction
 from scalar.errors import Conflict, InvalidRequest, NotFound
 from scalar.metering.model import hour_of
 from scalar_api.dependencies import Db, Now, Operator
 from scalar_api.problems import responses
 from scalar_api.rate_views import RateCardBody, RateCardList, RateCardView
+from scalar_api.tenancy import id_of_organisation
 
 router = APIRouter(prefix="/v1", tags=["billing"])
 _OF_RATES = responses()
@@ -33,7 +32,7 @@ def create_rate_card(body: RateCardBody, caller: Operator, database: Db, now: No
     can be withdrawn.
     """
     with database.transaction() as tx:
-        organisation_id = _organisation(tx, body.organisation)
+        organisation_id = id_of_organisation(tx, body.organisation) if body.organisation is not None else None
         try:
             card = body.card(organisation_id, hour_of(now))
         except ValueError as error:
@@ -48,12 +47,3 @@ def withdraw_rate_card(rate_card_id: str, caller: Operator, database: Db, now: N
     """
     with database.transaction() as tx:
         return RateCardView.of(rates.withdraw_rate_card(tx, rate_card_id, actor=caller.actor, now=now))
-
-
-def _organisation(tx: Transaction, named: str | None) -> str | None:
-    if named is None:
-        return None
-    found = next((each for each in accounts.organisations(tx) if named in (each.id, each.name)), None)
-    if found is None:
-        raise NotFound(f"There is no organisation {named!r}.")
-    return found.id

@@ -20,6 +20,7 @@ from scalar_api.dependencies import Db, Now, Operator, Person
 from scalar_api.printing.csv import csv_of
 from scalar_api.printing.formats import Format, wanted
 from scalar_api.problems import responses
+from scalar_api.tenancy import id_of_organisation
 from scalar_api.views import in_dollars
 from scalar_api.wallet_views import (
     BALANCE_COLUMNS,
@@ -81,7 +82,7 @@ def grant_credit(
     """Give an organisation credit. Under one `Idempotency-Key` it is given once: the second answer is 200."""
     source, note = _source("grant", caller, idempotency_key), body.note
     with database.transaction() as tx:
-        whose = _organisation(tx, organisation)
+        whose = id_of_organisation(tx, organisation)
         lot = wallets.grant_credit(tx, whose, micros(body.amount), source, now, expires_at=body.expires_at, note=note)
         response.status_code = _entered(tx, caller, "wallet.grant", lot, now)
     return LotView.of(lot)
@@ -100,7 +101,7 @@ def top_up(
     """Enter what an organisation has paid by transfer. Under one `Idempotency-Key` once: the second answer is 200."""
     source, note = _source("top-up", caller, idempotency_key), body.note
     with database.transaction() as tx:
-        whose = _organisation(tx, organisation)
+        whose = id_of_organisation(tx, organisation)
         lot = wallets.top_up(tx, whose, micros(body.amount), source, now, paid_into=CASH_BANK, note=note)
         response.status_code = _entered(tx, caller, "wallet.top_up", lot, now)
     return LotView.of(lot)
@@ -110,7 +111,7 @@ def top_up(
 def set_billing(organisation: Named, body: BillingBody, caller: Operator, database: Db, now: Now) -> BillingView:
     """Set how an organisation pays, and whom its invoices go to. What is left out stays as it is."""
     with database.transaction() as tx:
-        whose = _organisation(tx, organisation)
+        whose = id_of_organisation(tx, organisation)
         terms, limit, grace = body.terms_after(wallet_store.locked_account(tx, whose))
         wallets.set_terms(tx, whose, terms, limit=limit, grace=grace, now=now)
         wallet_store.set_contact(tx, whose, body.model_dump(include=set(wallet_store.CONTACT), exclude_unset=True))
@@ -140,7 +141,7 @@ def set_caps(organisation: Named, body: CapsBody, caller: Operator, database: Db
         for each in body.caps
     ]
     with database.transaction() as tx:
-        whose = _organisation(tx, organisation)
+        whose = id_of_organisation(tx, organisation)
         caps.set_caps(tx, whose, wanted)
         audit(tx, caller.actor, "caps.set", whose, caps=body.model_dump(mode="json")["caps"])
         return CapsView(data=[CapView.of(each) for each in caps.cap_uses(tx, whose, now)])
@@ -165,16 +166,9 @@ def _whose(tx: Transaction, caller: Principal, named: str | None) -> str:
     if own is None and named is None:
         raise InvalidRequest("organisation: say whose balance, by its id or name.")
     if own is None:
-        return _organisation(tx, str(named))
+        return id_of_organisation(tx, str(named))
     if named not in (None, own):
         found = accounts.organisation_named(tx, str(named))
         if found is None or found.id != own:
             raise Forbidden("A customer's key sees the balance of its own organisation.")
     return own
-
-
-def _organisation(tx: Transaction, named: str) -> str:
-    found = next((each for each in accounts.organisations(tx) if named in (each.id, each.name)), None)
-    if found is None:
-        raise NotFound("There is no such organisation.")
-    return found.id

@@ -7,11 +7,11 @@ from scalar.database import Transaction
 from scalar.jobs import store as jobs
 from scalar.jobs.model import JobRun
 from scalar.market import instances, seats, store
-from scalar.market.model import Fill, OrderRequest, OrderState, Rectangle, Seat, Side, Sku
+from scalar.market.model import Rectangle, Seat, Side, Sku
 from scalar.metering.model import Window, hour_of
 from scalar.metering.store import replace_hour, spans_in, watermark
 from scalar.metering.usage import usage_in
-from tests.made_up import NOON, a_job_of, a_node, ended, launch, running, told
+from tests.made_up import NOON, a_filled_order, a_job_of, a_node, ended, launch, running, told
 
 H100 = "isku_h100"
 
@@ -24,8 +24,8 @@ def a_block(tx: Transaction, start: float, end: float, *, nodes: int = 1, price:
     """A purchase that filled a minute before noon; minutes from noon. Its id."""
     store.upsert_skus(tx, [Sku(id=H100, alias="h100", gpu_type="H100", gpus_per_node=8)], NOON)
     window = Rectangle(start=at(start), end=at(end), nodes=nodes)
-    order_id = _filled(tx, Side.BUY, window, price, filled_at=at(min(start, 0) - 1))
-    return store.insert_block(tx, order_id, 0, 0, H100, window, Decimal(price))
+    order = a_filled_order(tx, Side.BUY, H100, window, price, filled_at=at(min(start, 0) - 1))
+    return store.insert_block(tx, order.id, 0, 0, H100, window, Decimal(price))
 
 
 def sold(
@@ -33,12 +33,10 @@ def sold(
 ) -> str:
     """A sale of whoever is missed least, at 1 % and a flat fee per node-hour. Its order's id."""
     window = Rectangle(start=at(start), end=at(end), nodes=nodes)
-    order_id = _filled(tx, Side.SELL, window, price, filled_at=at(at_minute))
-    store.note_fee(tx, order_id, flat=Decimal(flat), bps=100)
-    order = store.order(tx, order_id)
-    assert order is not None
+    order = a_filled_order(tx, Side.SELL, H100, window, price, filled_at=at(at_minute))
+    store.note_fee(tx, order.id, flat=Decimal(flat), bps=100)
     seats.give_up(tx, order, 0, window, Decimal(price))
-    return order_id
+    return order.id
 
 
 def a_machine(tx: Transaction, *sits: tuple[str, int, float, float], name: str = "alpha") -> str:
@@ -82,24 +80,3 @@ def a_statement(tx: Transaction, *, off: int = 0) -> None:
         [off],
     )
     tx.execute("insert into reconciliations (at, findings, figures) values (now(), '[]', '{}')")
-
-
-def _filled(tx: Transaction, side: Side, window: Rectangle, price: str, *, filled_at: datetime) -> str:
-    request = OrderRequest(side=side, sku=H100, window=window, limit_price=Decimal(price), purpose="a test")
-    order = store.insert_order(
-        tx,
-        request,
-        state=OrderState.INTENDED,
-        requested_by="test",
-        plan_id=None,
-        idempotency_key=None,
-        message=None,
-        now=filled_at,
-    )
-    assert order is not None
-    store.move_order(tx, order.id, OrderState.PENDING, filled_at, market_id=f"ordr_{order.id}")
-    fill = Fill(contract=None, filled_at=filled_at, price=Decimal(price), parts=(window,))
-    store.insert_fill(tx, order.id, 0, fill)
-    store.add_amount(tx, order.id, fill.amount)
-    store.move_order(tx, order.id, OrderState.FILLED, filled_at)
-    return order.id
