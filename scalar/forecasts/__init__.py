@@ -1,7 +1,7 @@
 """Forecasts: what will be wanted and what it will cost, hour by hour, with bands; and how good that has been.
 
-Owns: `demand_hours`, `demand_history`, `forecasts`, `forecast_hours`, `forecast_scores`, `forecast_trials`. Not:
-what is done about it (`planning`), prices gone by (`market`), what runs used (`metering`).
+Owns: `demand_hours`, `demand_history`, `forecasts`, `forecast_hours`, `forecast_scores`, `forecast_trials`.
+Doesn't own: what is done about it (`planning`), prices gone by (`market`), what runs used (`metering`).
 
     series ─► history ─► members' back-tests ─► weights ─► bands ─► Forecast ─► scenarios
                                                                       └─► scores ─► skill ─► authority
