@@ -398,7 +398,8 @@ class World:
         assert self.customer.log(job_id) == log
         container = self.engine.the_one_of(job_id)
         assert container.actions.count("start") == 1
-        assert abs(job["gpu_seconds"] - container.ran_seconds * job["resources"]["gpus"]) < 1.0
+        # In time, not in GPU time: the engine tells its moments by events, and the node by the container's own record.
+        assert abs(job["gpu_seconds"] / job["resources"]["gpus"] - container.ran_seconds) < 1.0
         run = self.dagster.finished(job["runs"][0]["dagster_run_id"])
         assert (run["status"], run["steps"]) == ("SUCCESS", {"container": "SUCCESS"})
         ends = [kind for kind in self.dagster.event_types(job["runs"][0]["dagster_run_id"]) if kind == "RUN_SUCCESS"]
