@@ -58,6 +58,11 @@ def minimise(programme: Programme, *, seconds: float = 60.0, inner: bool = False
         raise SolverFailed("the solver did not take the programme")
     solver.run()
     status = solver.getModelStatus()
+    if inner and status == highspy.HighsModelStatus.kUnknown:
+        # An inner point that is not quite optimal, which small and degenerate programmes end in: corners settle it.
+        solver.setOptionValue("solver", "simplex")
+        solver.run()
+        status = solver.getModelStatus()
     if status != highspy.HighsModelStatus.kOptimal:
         raise SolverFailed(str(solver.modelStatusToString(status)).lower())
     return Solution(

@@ -97,6 +97,11 @@ def test_the_optimum_is_between_all_by_the_hour_and_no_waste(demand, hours):
     assert with_flex <= least + 1e-6
 
 
+def test_a_programme_that_an_inner_point_does_not_settle_is_settled_all_the_same():
+    one_hour = np.array([0.5, 0.0])
+    assert perfect_cost(one_hour, Terms(hours=2), flex=one_hour, slack=4) == pytest.approx(1.0)
+
+
 def test_what_has_no_solution_says_so():
     impossible = Programme(
         costs=np.ones(1),
