@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m benchmarks [start|turnaround|memory|sensor|pass|market|ingest|month …]`.
+"""`make bench`, or `python -m benchmarks [WHAT …]`; `--help` says what there is.
 
 Every figure is a median or a ratio within this run, on a platform of its own with free ports: nothing that is running
 is touched. A Docker engine with the image `busybox:local` is needed for start, turnaround, memory and sensor.
@@ -9,16 +9,39 @@ import json
 import platform as machine
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import crowd, ingest, market_engine, memory, month, starts
+from benchmarks import (
+    buying,
+    crowd,
+    forecasts,
+    ingest,
+    market_engine,
+    memory,
+    month,
+    plan_size,
+    replay_month,
+    starts,
+)
 from scalar_api.up.platform import Options, Platform
 from scalar_api.up.ports import free_port
 
-ALL = ("start", "turnaround", "memory", "sensor", "pass", "market", "ingest", "month")
+Figures = dict[str, float]
+
+ON_A_PLATFORM = ("start", "turnaround", "memory", "sensor", "pass")
+ALONE: dict[str, tuple[str, Callable[[argparse.Namespace], Figures]]] = {
+    "market": ("the sandbox market's engine", lambda how: market_engine.measured(how.orders)),
+    "ingest": ("usage events, in batches of 10,000", lambda how: ingest.measured(how.events or 200_000)),
+    "month": ("a month, rated and invoiced", lambda how: month.measured(how.events or 10_000_000)),
+    "forecasts": ("forecasts, a day ahead", lambda how: forecasts.measured(how.data)),
+    "buying": ("blocks, over the least possible", lambda how: buying.measured(how.data)),
+    "plan": ("a plan that looks ahead", lambda _: plan_size.measured()),
+    "replay": ("a month, replayed", lambda how: replay_month.measured(how.data)),
+}
+ALL = (*ON_A_PLATFORM, *ALONE)
 
 
 def main() -> None:
@@ -27,30 +50,35 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=30, help="tries of each timed step (default: %(default)s)")
     parser.add_argument("--orders", type=int, default=50_000, help="of `market` (default: %(default)s)")
     parser.add_argument("--events", type=int, help="of `ingest` and `month` (default: 200,000 and 10,000,000)")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="series and traces, if there (default: %(default)s)"
+    )
     arguments = parser.parse_args()
-    results: dict[str, dict[str, float]] = {}
-    if {"start", "turnaround", "memory"} & set(arguments.what):
+    results = on_a_platform(arguments.what, arguments.tries)
+    for name, (title, measured) in ALONE.items():
+        if name in arguments.what:
+            results[title] = measured(arguments)
+    show(results)
+
+
+def on_a_platform(what: Collection[str], tries: int) -> dict[str, Figures]:
+    results: dict[str, Figures] = {}
+    if {"start", "turnaround", "memory"} & set(what):
         with a_platform(nudge=True) as platform:
-            if "start" in arguments.what:
-                results["start, nudge on"] = starts.with_nudge(platform, arguments.tries)
-            if "turnaround" in arguments.what:
-                results["end to next start, full node"] = starts.turnaround(platform, arguments.tries)
-            if "memory" in arguments.what:
+            if "start" in what:
+                results["start, nudge on"] = starts.with_nudge(platform, tries)
+            if "turnaround" in what:
+                results["end to next start, full node"] = starts.turnaround(platform, tries)
+            if "memory" in what:
                 results["memory"] = memory.of_running_jobs(platform, jobs=50)
-    if "sensor" in arguments.what:
+    if "sensor" in what:
         with a_platform(nudge=False) as platform:
-            results["start, sensor alone"] = starts.with_sensor(platform, arguments.tries)
-    if "pass" in arguments.what:
+            results["start, sensor alone"] = starts.with_sensor(platform, tries)
+    if "pass" in what:
         results["one pass, 1,000 jobs, 200 nodes"] = crowd.one_pass()
         with a_platform(nudge=True) as platform:
             results["launching 1,000 runs"] = crowd.launch_all(platform)
-    if "market" in arguments.what:
-        results["the sandbox market's engine"] = market_engine.measured(arguments.orders)
-    if "ingest" in arguments.what:
-        results["usage events, in batches of 10,000"] = ingest.measured(arguments.events or 200_000)
-    if "month" in arguments.what:
-        results["a month, rated and invoiced"] = month.measured(arguments.events or 10_000_000)
-    show(results)
+    return results
 
 
 @contextmanager
@@ -68,7 +96,7 @@ def a_platform(*, nudge: bool) -> Iterator[Platform]:
         shutil.rmtree(data, ignore_errors=True)
 
 
-def show(results: dict[str, dict[str, float]]) -> None:
+def show(results: dict[str, Figures]) -> None:
     print(
         f"\n{datetime.now(UTC):%Y-%m-%d}, {machine.processor() or machine.machine()}, Python {machine.python_version()}"
     )

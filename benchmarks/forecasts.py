@@ -112,19 +112,31 @@ def main() -> None:
     arguments = parser.parse_args()
     if not (arguments.data / DEMAND).is_dir():
         parser.exit(2, f"There is no data in {arguments.data}: say where it is with --data.\n")
-    for name, value in measured(arguments.data, arguments).items():
+    how = vars(arguments)
+    for name, value in measured(how.pop("data"), **how).items():
         print(f"{name}: {value:.3f}")
 
 
-def measured(data: Path, arguments: argparse.Namespace) -> dict[str, float]:
+def measured(
+    data: Path,
+    *,
+    others: bool = False,
+    prophet: bool = False,
+    exact: bool = False,
+    series: int = 100,
+    processes: int = 2,
+) -> dict[str, float]:
     found: dict[str, float] = {}
-    for case in (*GOALS, *(OTHERS if arguments.others else ())):
-        figures = evaluated(case, read(data, case), prophet=arguments.prophet, exact=arguments.exact)
+    if not (data / DEMAND).is_dir():
+        print(f"{data}: isn't there, so that nothing is forecast. --data FOLDER names another.")
+        return found
+    for case in (*GOALS, *(OTHERS if others else ())):
+        figures = evaluated(case, read(data, case), prophet=prophet, exact=exact)
         show(case, figures)
         found[f"{case.name}, MASE"] = figures.mase["automatic"][0]
         found[f"{case.name}, coverage of the 90 % band"] = figures.coverage
-    if arguments.series:
-        found |= timed(data, arguments.series, arguments.processes)
+    if series:
+        found |= timed(data, series, processes)
     return found
 
 
