@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from scalar.billing.holds import JobCost
 from scalar.billing.money import dollars, micros
@@ -129,6 +129,12 @@ class JobSubmission(_Body):
         decimal_places=6,
         description="Dollars that it may cost you in all its runs: it is stopped then, and no more is held for it.",
     )
+    deadline: AwareDatetime | None = Field(
+        default=None,
+        description="By when it is to be done: only of a `flex` job with `max_runtime_seconds`. While it can still be"
+        " done in time it waits for idle GPUs or a cheaper hour; then a node is bought for it, at what the platform's"
+        " limits and its own `max_price_per_gpu_hour` allow.",
+    )
     retries: Retries | None = None
     labels: dict[LabelName, LabelValue] = Field(default={}, max_length=32)
 
@@ -136,6 +142,14 @@ class JobSubmission(_Body):
     def _fits_on_a_command_line(self) -> "JobSubmission":
         if sum(map(len, [*(self.command or []), *(self.args or []), *self.env, *self.env.values()])) > 256 * 1024:
             raise ValueError("command, args and env may have 256 KiB together")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_late(self) -> "JobSubmission":
+        if self.deadline is not None and (self.tier is not Tier.FLEX or self.max_runtime_seconds is None):
+            raise ValueError(
+                "a deadline needs the tier `flex`, and `max_runtime_seconds`: when it has to start follows"
+            )
         return self
 
     def spec(self) -> JobSpec:
@@ -158,6 +172,7 @@ class JobSubmission(_Body):
             max_runtime_seconds=self.max_runtime_seconds,
             max_price_per_gpu_hour=self.max_price_per_gpu_hour,
             max_cost=self.max_cost,
+            deadline=self.deadline,
             retries=RetryPolicy(max_attempts=self.retries.max_attempts, on=frozenset(self.retries.on))
             if self.retries
             else RetryPolicy(),
@@ -237,6 +252,7 @@ class JobDetail(JobView):
     max_runtime_seconds: int | None
     max_price_per_gpu_hour: Decimal | None
     max_cost: Decimal | None
+    deadline: datetime | None
     max_attempts: int
     gpu_seconds: float = Field(description="Of all its runs, metered so far.")
     runs: list[RunView] = Field(description="Oldest first.")
@@ -270,6 +286,7 @@ def detail_of(
         max_runtime_seconds=job.spec.max_runtime_seconds,
         max_price_per_gpu_hour=job.spec.max_price_per_gpu_hour,
         max_cost=job.spec.max_cost,
+        deadline=job.spec.deadline,
         max_attempts=job.spec.retries.max_attempts,
         gpu_seconds=round(sum(view.gpu_seconds for view in views), 6),
         runs=views,

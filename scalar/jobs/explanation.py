@@ -41,7 +41,18 @@ def _waiting(job: Job, last: JobRun | None, now: datetime) -> Explanation:
     obstacle, ahead = Obstacle(str(job.waiting["obstacle"])), int(str(job.waiting.get("ahead", 0)))
     summary, advice = _obstacle(obstacle, job)
     queue = (f"{ahead} job(s) ahead of it wait too.",) if ahead else ()
-    return Explanation(summary=summary, details=queue + before, advice=advice)
+    return Explanation(summary=summary, details=queue + _due(job, now) + before, advice=advice)
+
+
+def _due(job: Job, now: datetime) -> tuple[str, ...]:
+    start_by = job.spec.start_by
+    if start_by is None:
+        return ()
+    when = f"{start_by:%Y-%m-%d %H:%M} UTC to be done by its deadline"
+    if start_by <= now:
+        return (f"It had to start by {when}: it starts as soon as there is room at all.",)
+    wait = "Until shortly before, it may wait for an idle GPU or a cheaper hour."
+    return (f"It has to start by {when}. {wait}",)
 
 
 def _obstacle(obstacle: Obstacle, job: Job) -> tuple[str, str | None]:  # noqa: PLR0911 - one an obstacle

@@ -10,13 +10,13 @@ one job wait for each other and never deadlock.
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from scalar.accounts.store import audit
 from scalar.billing import holds
 from scalar.database import Channel, Transaction, notify
-from scalar.errors import Conflict, IdempotencyConflict, NotFound
+from scalar.errors import Conflict, IdempotencyConflict, InvalidRequest, NotFound
 from scalar.jobs import store, tasks
 from scalar.jobs.endings import TerminationReason, reason_of, sequel, settled
 from scalar.jobs.model import Job, JobRun, JobSpec, JobState, RunState, TaskState
@@ -41,7 +41,8 @@ def submit(
 ) -> Submission:
     """Accept a job, once per idempotency key, and hold what it may cost.
 
-    Raises: `IdempotencyConflict`; `PaymentRequired` where that is more than there is.
+    Raises: `IdempotencyConflict`; `InvalidRequest` where it can't be done by its deadline; `PaymentRequired` where what
+    it may cost is more than there is.
     """
     digest = request_hash(spec)
     job_id = store.insert_job(
@@ -55,6 +56,11 @@ def submit(
     )
     if job_id is None:
         return _earlier(tx, organisation_id, str(idempotency_key), digest)
+    if spec.start_by is not None and spec.start_by < now:
+        raise InvalidRequest(
+            f"deadline: it may run for {spec.max_runtime_seconds} s, so it would have had to start by"
+            f" {spec.start_by:%Y-%m-%d %H:%M:%S} UTC to be done in time."
+        )
     audit(tx, key_id, "job.submit", job_id)
     notify(tx, Channel.QUEUE, job_id)
     job = _existing(store.job(tx, job_id))
@@ -70,6 +76,9 @@ def request_hash(spec: JobSpec) -> bytes:
         if limit is not None:
             # Only then: the hashes of requests that know of no such limit stay what they were.
             asked[name] = str(limit.normalize())
+    deadline = asked.pop("deadline")
+    if deadline is not None:
+        asked["deadline"] = deadline.astimezone(UTC).isoformat()
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=sorted).encode()).digest()
 
 

@@ -1,7 +1,7 @@
 """Jobs, runs, tasks: frozen values, and the states that they move through."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -117,6 +117,10 @@ class RetryPolicy:
     on: frozenset[RetryOn] = frozenset({RetryOn.ERROR})
 
 
+LAST_CALL = timedelta(minutes=30)
+"""So long before it has to start, a job with a deadline goes first like a fast one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
     """What a customer asked for. `env` may hold secrets: it is shown to nobody but the container."""
@@ -134,8 +138,17 @@ class JobSpec:
     """Dollars: no node is bought for it above that. It says nothing of what the job itself costs its customer."""
     max_cost: Decimal | None = None
     """Dollars that it may cost its customer in all its runs: it is stopped when it has."""
+    deadline: datetime | None = None
+    """By when it is to be done. Only of a flex job that names its longest runtime."""
     retries: RetryPolicy = RetryPolicy()
     labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def start_by(self) -> datetime | None:
+        """When it has to start at the latest to be done by its deadline, however long it runs."""
+        if self.deadline is None or self.max_runtime_seconds is None:
+            return None
+        return self.deadline - timedelta(seconds=self.max_runtime_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from scalar.errors import IllegalMove
 from scalar.ids import new_id
 from scalar.jobs.endings import Sequel, TerminationReason
 from scalar.jobs.model import (
+    LAST_CALL,
     Job,
     JobRun,
     JobSpec,
@@ -31,8 +32,8 @@ MIRROR_LEASE = timedelta(seconds=30)
 
 _WITHOUT_CONTENTS = """id, organisation_id, name, image, null::text[] as command, null::text[] as args,
     '{}'::jsonb as env, labels, gpus, gpu_type, nodes, cpus, memory_bytes, tier, priority, max_runtime_seconds,
-    max_price_per_gpu_hour, max_cost, max_attempts, retry_on, state, reason, failures, interruptions, submitted_at,
-    queued_at, not_before, ended_at, waiting"""
+    max_price_per_gpu_hour, max_cost, deadline, max_attempts, retry_on, state, reason, failures, interruptions,
+    submitted_at, queued_at, not_before, ended_at, waiting"""
 """Of many jobs at once: a command and an environment may have 256 KiB, and neither a list nor a pass needs them."""
 
 _RUN = """id, job_id, attempt, state, reason, message, exit_code, token, dagster_run_id, placed_at, launched_at,
@@ -65,11 +66,11 @@ def insert_job(
     row = tx.execute(
         """insert into jobs (id, organisation_id, created_by, idempotency_key, request_hash, name, image, command,
                args, env, labels, gpus, gpu_type, nodes, cpus, memory_bytes, tier, priority, max_runtime_seconds,
-               max_price_per_gpu_hour, max_cost, max_attempts, retry_on, submitted_at, queued_at)
+               max_price_per_gpu_hour, max_cost, deadline, max_attempts, retry_on, submitted_at, queued_at)
            values (%(id)s, %(organisation_id)s, %(created_by)s, %(idempotency_key)s, %(request_hash)s, %(name)s,
                %(image)s, %(command)s, %(args)s, %(env)s, %(labels)s, %(gpus)s, %(gpu_type)s, %(nodes)s, %(cpus)s,
                %(memory_bytes)s, %(tier)s, %(priority)s, %(max_runtime_seconds)s, %(max_price_per_gpu_hour)s,
-               %(max_cost)s, %(max_attempts)s, %(retry_on)s, %(now)s, %(now)s)
+               %(max_cost)s, %(deadline)s, %(max_attempts)s, %(retry_on)s, %(now)s, %(now)s)
            on conflict (organisation_id, idempotency_key) do nothing returning id""",
         {
             "id": new_id("job"),
@@ -128,6 +129,7 @@ def jobs(tx: Transaction, which: JobFilter) -> list[Job]:
 def queue(tx: Transaction, now: datetime) -> list[Job]:
     """What waits and may be placed now, most urgent first: fast before flex, then priority, then age.
 
+    A flex job whose deadline leaves it half an hour or less to start counts as fast.
     Flex jobs of an organisation that has nothing left, and no grace either, wait until it has.
     """
     rows = tx.execute(
@@ -136,8 +138,10 @@ def queue(tx: Transaction, now: datetime) -> list[Job]:
              and not (tier = 'flex' and exists (
                  select from billing_accounts b where b.organisation_id = jobs.organisation_id
                  and b.empty_since + make_interval(secs => b.grace_seconds) <= %(now)s))
-           order by tier = 'flex', priority desc, queued_at, id""",
-        {"now": now},
+           order by tier = 'flex' and (deadline is null or
+               deadline - make_interval(secs => max_runtime_seconds) > %(now)s + %(last_call)s),
+               priority desc, queued_at, id""",
+        {"now": now, "last_call": LAST_CALL},
     )
     return [_job(row) for row in rows]
 
@@ -346,6 +350,7 @@ def _columns(spec: JobSpec) -> dict[str, Any]:
         "max_runtime_seconds": spec.max_runtime_seconds,
         "max_price_per_gpu_hour": spec.max_price_per_gpu_hour,
         "max_cost": spec.max_cost,
+        "deadline": spec.deadline,
         "max_attempts": spec.retries.max_attempts,
         "retry_on": sorted(spec.retries.on),
     }
@@ -370,6 +375,7 @@ def _job(row: dict[str, Any]) -> Job:
         max_runtime_seconds=row["max_runtime_seconds"],
         max_price_per_gpu_hour=row["max_price_per_gpu_hour"],
         max_cost=row["max_cost"],
+        deadline=row["deadline"],
         retries=RetryPolicy(max_attempts=row["max_attempts"], on=frozenset(map(RetryOn, row["retry_on"]))),
         labels=row["labels"],
     )

@@ -32,6 +32,8 @@ class Wish:
     tier: Tier
     price_limit: Decimal | None = None
     """Dollars per GPU-hour; None: whatever the platform's own limits allow."""
+    pressing: bool = False
+    """Its deadline is near: it waits for no usual price any more."""
 
 
 @dataclass(frozen=True, kw_only=True)

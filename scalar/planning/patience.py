@@ -29,6 +29,10 @@ _MOST_HOURS = 336
 """To a deadline; who has more time than that is taken to have so much."""
 
 
+_ORDERING = timedelta(minutes=20)
+"""From a deadline that begins to press to a machine that boots: a plan, its order, and one that is refused between."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Waiting:
     """What is foreseen for one kind of machine. `owned`: nodes, by hour."""
@@ -36,6 +40,11 @@ class Waiting:
     kind: Kind
     ahead: Ahead
     owned: Floats
+
+
+def presses(start_by: datetime | None, boot: timedelta, now: datetime) -> bool:
+    """Whether a node has to be on its way now, at any price, for a deadline to be met."""
+    return start_by is not None and start_by - boot - _ORDERING <= now
 
 
 def may_wait(job: WaitingJob) -> bool:

@@ -25,6 +25,7 @@ from scalar.planning.foreseeing import outlook
 from scalar.planning.foresight import Foresight
 from scalar.planning.model import Kind, OpenOrder, Plan, Policy, Promise, Question, Quote, Situation, WaitingJob, Wish
 from scalar.planning.optimal import Decided
+from scalar.planning.patience import presses
 
 BUY_FOR = frozenset({Obstacle.NO_NODES, Obstacle.NO_SUCH_NODE, Obstacle.BUSY, Obstacle.BLOCK_ENDS})
 """More nodes would help against these."""
@@ -123,7 +124,7 @@ def _decide(inputs: store.Inputs) -> tuple[str, Plan, Decided | None]:
 
 
 def _read(tx: Transaction, now: datetime, policy: Policy = _AS_USUAL) -> Situation:
-    queue = [_waiting(job, policy) for job in jobs.queue(tx, now) if _wants_room(job)]
+    queue = [_waiting(job, policy, now) for job in jobs.queue(tx, now) if _wants_room(job)]
     return Situation(
         now=now,
         kinds=kinds(tx, now),
@@ -159,8 +160,9 @@ def _wants_room(job: Job) -> bool:
     return job.waiting is not None and job.waiting.get("obstacle") in BUY_FOR
 
 
-def _waiting(job: Job, policy: Policy) -> WaitingJob:
+def _waiting(job: Job, policy: Policy, now: datetime) -> WaitingJob:
     spec = job.spec
+    may_wait = job.submitted_at + policy.flex_wait if spec.tier is Tier.FLEX else None
     wanted = spec.requirements
     return WaitingJob(
         id=job.id,
@@ -170,8 +172,12 @@ def _waiting(job: Job, policy: Policy) -> WaitingJob:
         cpus=wanted.cpus,
         memory_bytes=wanted.memory_bytes,
         max_runtime_seconds=spec.max_runtime_seconds,
-        wish=Wish(tier=spec.tier, price_limit=spec.max_price_per_gpu_hour),
-        start_by=job.submitted_at + policy.flex_wait if spec.tier is Tier.FLEX else None,
+        wish=Wish(
+            tier=spec.tier,
+            price_limit=spec.max_price_per_gpu_hour,
+            pressing=presses(spec.start_by, policy.boot, now),
+        ),
+        start_by=spec.start_by or may_wait,
     )
 
 

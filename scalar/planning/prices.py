@@ -44,11 +44,11 @@ def ladder(side: Side, sku: str, window: Rectangle) -> list[Question]:
 def acceptable(wish: Wish, kind: Kind, policy: Policy) -> Decimal | None:
     """The most that may be paid for it; None: whatever the platform's own limits allow.
 
-    A flex job without a limit waits for what is no dearer than usual.
+    A flex job without a limit waits for what is no dearer than usual, while its deadline lets it.
     """
     if wish.price_limit is not None:
         return wish.price_limit * kind.gpus
-    if wish.tier is Tier.FLEX and kind.usual_price is not None:
+    if wish.tier is Tier.FLEX and not wish.pressing and kind.usual_price is not None:
         return kind.usual_price * policy.flex_price_ratio
     return None
 

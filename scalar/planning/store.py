@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from scalar.capacity.model import SILENT_AFTER
 from scalar.database import Transaction, one
 from scalar.ids import new_id
-from scalar.jobs.model import Tier
+from scalar.jobs.model import JobState, Tier
 from scalar.market.model import Rectangle
 from scalar.planning.model import (
     Action,
@@ -29,6 +29,19 @@ from scalar.planning.model import (
 from scalar.planning.outlook import Outlook
 
 _PLAN = "id, policy, made_at, dry_run, inputs, notes, state, follows, executed_at"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """A job whose deadline has come."""
+
+    job_id: str
+    state: JobState
+    deadline: datetime
+    ended_at: datetime | None
+
+    def late(self, now: datetime) -> bool:
+        return (self.ended_at or now) > self.deadline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,3 +296,13 @@ def _actions(rows: Sequence[dict[str, Any]]) -> tuple[StoredAction, ...]:
         )
         for row in rows
     )
+
+
+def due_between(tx: Transaction, start: datetime, end: datetime) -> list[Due]:
+    """Jobs whose deadline was in [start, end), less those that failed by themselves or were cancelled."""
+    rows = tx.execute(
+        """select id as job_id, state, deadline, ended_at from jobs
+           where deadline >= %s and deadline < %s and state not in ('failed', 'cancelled') order by deadline, id""",
+        [start, end],
+    )
+    return [Due(**{**row, "state": JobState(row["state"])}) for row in rows]

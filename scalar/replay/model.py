@@ -26,6 +26,13 @@ class Arrival:
     deadline: datetime | None = None
     max_price_per_gpu_hour: Decimal | None = None
 
+    @property
+    def start_by(self) -> datetime | None:
+        """When it has to start to be done in time; None: nobody waits for it to be done, or it may not wait."""
+        if self.deadline is None or self.tier is not Tier.FLEX:
+            return None
+        return self.deadline - timedelta(seconds=self.seconds)
+
 
 @dataclass(frozen=True, kw_only=True)
 class History:

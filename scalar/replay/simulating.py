@@ -12,33 +12,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
-from functools import cache
 from heapq import heappop, heappush
 from typing import Protocol
 
 from scalar.capacity.model import Placement
 from scalar.capacity.scheduling import place
-from scalar.jobs.model import Job, JobSpec, JobState, Requirements, Tier
-from scalar.market.model import Seat
+from scalar.jobs.model import LAST_CALL, Job, Tier
 from scalar.metering.model import hour_of
-from scalar.planning.model import (
-    Action,
-    ActionKind,
-    Claim,
-    FleetNode,
-    Kind,
-    Plan,
-    Question,
-    Quote,
-    Situation,
-    WaitingJob,
-    Wish,
-    Work,
-)
-from scalar.planning.model import Machine as PlannedMachine
-from scalar.replay.fleet import Fleet, Machine
+from scalar.planning.model import Action, ActionKind, Claim, Plan, Question, Quote, Situation
+from scalar.replay.arrivals import job_of
+from scalar.replay.fleet import Fleet
 from scalar.replay.model import HOUR, Arrival, History, Setup
+from scalar.replay.scene import Scene
 from scalar.replay.tape import Tape
 from scalar.replay.waiting import Queue
 
@@ -102,6 +87,14 @@ class Simulation:
         self._arrivals = {each.id: each for each in history.arrivals}
         self._started: set[str] = set()
         self._claims: dict[str, Claim] = {}
+        self._scene = Scene(
+            setup=setup,
+            tape=self._tape,
+            fleet=self._fleet,
+            queue=self._queue,
+            arrivals=self._arrivals,
+            claims=self._claims,
+        )
         self._past = Past(demand=list(history.earlier), prices=[])
         self._in_use = 0
         self._measured: list[int] = []
@@ -147,6 +140,8 @@ class Simulation:
                 changed = self._end(whose, at) or changed
             elif what == "ready":
                 changed = self._ready(whose, at) or changed
+            elif what == "last call":
+                self._queue.press(job_of(self._arrivals[whose]))
             else:
                 changed = self._over(whose, at) or changed
         return changed, planned
@@ -156,7 +151,10 @@ class Simulation:
         heappush(self._events, (at, self._pushed, what, id))
 
     def _come(self, arrival: Arrival) -> None:
-        self._queue.add(_job(arrival))
+        job = job_of(arrival)
+        self._queue.add(job)
+        if arrival.start_by is not None:
+            self._push(arrival.start_by - LAST_CALL, "last call", arrival.id)
 
     def _pass(self, now: datetime) -> None:
         free = [each.free for each in self._fleet.machines.values() if each.ready and each.free.free_gpus]
@@ -222,13 +220,19 @@ class Simulation:
             running = self._running[job_id]
             self._stop(running, at, lost=True)
             self.happened.interruptions += 1
-            self._queue.add(running.job)
+            self._again(running, at)
         del self._fleet.machines[id]
         return True
 
+    def _again(self, running: _Running, at: datetime) -> None:
+        start_by = running.arrival.start_by
+        self._queue.add(running.job, pressing=start_by is not None and start_by - LAST_CALL <= at)
+
     def _plan(self, now: datetime) -> None:
         self._measure(now)
-        plan, fell_back = self._policy.plan(self.situation(now), lambda asked: self._quotes(asked, now), self._past)
+        plan, fell_back = self._policy.plan(
+            self._scene.situation(now), lambda asked: self._quotes(asked, now), self._past
+        )
         self.happened.plans += 1
         self.happened.fell_back += fell_back
         for action in plan.actions:
@@ -262,55 +266,6 @@ class Simulation:
         elif action.kind is ActionKind.SELL:
             self._fleet.sell(action.window, self._tape.bid(now, action.window), now)
 
-    def situation(self, now: datetime) -> Situation:
-        """What a plan is decided from, as in earnest."""
-        machines = list(self._fleet.machines.values())
-        sku = self._setup.sku
-        return Situation(
-            now=now,
-            kinds=(
-                Kind(
-                    sku=sku,
-                    usual_price=self._tape.usual(now),
-                    cpus=self._setup.node_cpus,
-                    memory_bytes=self._setup.node_memory,
-                ),
-            ),
-            queue=tuple(_waiting(job, self._arrivals[job.id]) for job in self._queue.first(self._setup.most_looked_at)),
-            nodes=tuple(self._node(each) for each in machines if each.ready),
-            machines=tuple(
-                PlannedMachine(
-                    id=each.id,
-                    sku=sku.id,
-                    until=each.until,
-                    node_id=each.id if each.ready else None,
-                    order_id=each.order,
-                )
-                for each in machines
-            ),
-            owned=tuple(
-                Seat(block_id=each.id, number=0, sku=sku.id, start=each.start, end=each.until) for each in machines
-            ),
-            claims=tuple(self._claims.values()),
-        )
-
-    def _node(self, machine: Machine) -> FleetNode:
-        free = machine.free
-        return FleetNode(
-            id=machine.id,
-            gpu_type=free.gpu_type,
-            gpus=free.gpus_total,
-            free_gpus=len(free.free_gpus),
-            cpus=free.cpus_total,
-            free_cpus=free.free_cpus,
-            memory_bytes=free.memory_total,
-            free_memory=free.free_memory,
-            takes_work=True,
-            until=machine.until,
-            idle_since=machine.idle_since,
-            work=tuple(Work(job_id=each, wish=_wish(self._running[each].job.spec)) for each in machine.work),
-        )
-
     def _close(self) -> None:
         """What still runs has used so much; what still waits has waited so long."""
         end = self._history.end
@@ -332,52 +287,5 @@ def _by_hour(start: datetime, end: datetime) -> Iterator[tuple[datetime, int]]:
         start, hour = until, hour + HOUR
 
 
-@cache
-def _spec(gpus: int, nodes: int, tier: Tier, limit: str | None, gpu_type: str | None) -> JobSpec:
-    return JobSpec(
-        name="replayed",
-        image="replayed",
-        requirements=Requirements(gpus=gpus, nodes=nodes, gpu_type=gpu_type),
-        tier=tier,
-        max_price_per_gpu_hour=None if limit is None else Decimal(limit),
-    )
-
-
-def _job(arrival: Arrival) -> Job:
-    limit = arrival.max_price_per_gpu_hour
-    return Job(
-        id=arrival.id,
-        organisation_id=arrival.organisation_id,
-        spec=_spec(arrival.gpus, arrival.nodes, arrival.tier, None if limit is None else str(limit), None),
-        state=JobState.QUEUED,
-        reason=None,
-        failures=0,
-        interruptions=0,
-        submitted_at=arrival.at,
-        queued_at=arrival.at,
-        not_before=None,
-        ended_at=None,
-        waiting=None,
-    )
-
-
 def _fast_gpus(arrival: Arrival) -> int:
     return arrival.gpus * arrival.nodes if arrival.tier is Tier.FAST else 0
-
-
-def _waiting(job: Job, arrival: Arrival) -> WaitingJob:
-    """Nobody says how long it will run; by when it has to start, its customer does."""
-    wanted = job.spec.requirements
-    may_wait = arrival.tier is Tier.FLEX and arrival.deadline is not None
-    return WaitingJob(
-        id=job.id,
-        gpus=wanted.gpus,
-        nodes=wanted.nodes,
-        gpu_type=wanted.gpu_type,
-        wish=_wish(job.spec),
-        start_by=arrival.deadline - timedelta(seconds=arrival.seconds) if may_wait and arrival.deadline else None,
-    )
-
-
-def _wish(spec: JobSpec) -> Wish:
-    return Wish(tier=spec.tier, price_limit=spec.max_price_per_gpu_hour)

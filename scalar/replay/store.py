@@ -99,9 +99,10 @@ def any_job_ran(tx: Transaction, start: datetime, end: datetime) -> bool:
 
 
 def _arrivals(tx: Transaction, start: datetime, end: datetime) -> list[tuple[str, Arrival]]:
-    """With the GPU type of the last run. A job has no deadline: flex ones may wait for a day."""
+    """With the GPU type of the last run. A flex job that named no deadline may wait for a day."""
     rows = tx.execute(
         """select j.id, j.submitted_at as at, j.gpus, j.nodes, j.tier, j.organisation_id, j.max_price_per_gpu_hour,
+               j.deadline,
                extract(epoch from sum(r.ended_at - r.started_at))::float8 as seconds,
                (array_agg(n.gpu_type order by r.started_at desc))[1] as gpu_type
            from jobs j join job_runs r on r.job_id = j.id and r.started_at is not null and r.ended_at > r.started_at
@@ -114,8 +115,8 @@ def _arrivals(tx: Transaction, start: datetime, end: datetime) -> list[tuple[str
 
 def _with_deadline(row: dict[str, Any]) -> dict[str, Any]:
     tier = Tier(row["tier"])
-    due = row["at"] + timedelta(seconds=row["seconds"]) + _FLEX_WAIT if tier is Tier.FLEX else None
-    return {**row, "tier": tier, "deadline": due}
+    usual = row["at"] + timedelta(seconds=row["seconds"]) + _FLEX_WAIT if tier is Tier.FLEX else None
+    return {**row, "tier": tier, "deadline": row["deadline"] or usual}
 
 
 def _traded(tx: Transaction, gpu_type: str, before: datetime) -> str | None:

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import uuid
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, NoReturn
 
@@ -44,6 +45,10 @@ def submit(
     max_cost: Annotated[
         str | None, typer.Option(help="Dollars that it may cost you in all: it is stopped then. Such as `25`.")
     ] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(help="Be done by then, or in so long: `2026-12-01T08:00Z`, `6h`. Flex, and with --max-runtime."),
+    ] = None,
     max_attempts: Annotated[int, typer.Option(help="Tries in all, if it fails.", min=1, max=10)] = 1,
     retry_on: Annotated[
         list[str] | None, typer.Option(help="`error`, `out_of_memory`, `timeout`; can be repeated.")
@@ -69,6 +74,7 @@ def submit(
         "max_runtime_seconds": _seconds(max_runtime) if max_runtime else None,
         "max_price_per_gpu_hour": max_price,
         "max_cost": max_cost,
+        "deadline": _moment(deadline) if deadline else None,
         "retries": {"max_attempts": max_attempts, **({"on": retry_on} if retry_on else {})},
         "env": dict(_variable(each) for each in env or ()),
         "labels": dict(_pair(each, "--label") for each in label or ()),
@@ -255,10 +261,29 @@ def _without_dashes(command: list[str] | None) -> list[str]:
 
 
 def _seconds(text: str) -> int:
-    match = re.fullmatch(r"(\d+)([smhd]?)", text)
-    if not match:
+    seconds = _duration(text)
+    if seconds is None:
         fail(f"--max-runtime: {text!r} is no time; say 90s, 30m, 12h or 2d.", 2)
-    return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+    return seconds
+
+
+def _duration(text: str) -> int | None:
+    match = re.fullmatch(r"(\d+)([smhd]?)", text)
+    return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]] if match else None
+
+
+def _moment(text: str) -> str:
+    """A time with its zone, or so long from now."""
+    seconds = _duration(text)
+    if seconds is not None:
+        return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"--deadline: {text!r} is no time; say 2026-12-01T08:00Z, or 6h for in six hours.", 2)
+    if moment.tzinfo is None:
+        fail(f"--deadline: {text!r} has no time zone; say {text}Z for UTC.", 2)
+    return moment.isoformat()
 
 
 def _variable(text: str) -> tuple[str, str]:

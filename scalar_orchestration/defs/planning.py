@@ -1,5 +1,7 @@
 """Capacity plans: what to buy, keep on, sell or let go, and why; and the sensor that has them carried out."""
 
+from datetime import timedelta
+
 import dagster as dg
 
 from scalar.planning import optimal, reactive, store
@@ -15,6 +17,7 @@ from scalar_orchestration.replay_tables import plan_plot
 from scalar_orchestration.resources import NO_MARKET, MarketResource, PostgresResource
 from scalar_orchestration.tables import actions_table
 
+_WEEK = timedelta(days=7)
 DECIDED_HERE = (reactive.NAME, optimal.NAME, optimal.FELL_BACK)
 
 queued_jobs = dg.AssetSpec(
@@ -73,6 +76,18 @@ def the_solver_made_the_last_plan(database: PostgresResource) -> dg.AssetCheckRe
     failed = [plan.notes[0] for plan in last if plan.policy == optimal.FELL_BACK]
     return dg.AssetCheckResult(
         passed=not failed, severity=dg.AssetCheckSeverity.WARN, metadata={"why": "\n".join(failed) or "It did."}
+    )
+
+
+@dg.asset_check(asset=capacity_plan)
+def no_deadline_was_missed(database: PostgresResource) -> dg.AssetCheckResult:
+    """Of the last week. Jobs that failed by themselves or were cancelled don't count."""
+    now = utc_now()
+    with database.transaction() as tx:
+        due = store.due_between(tx, now - _WEEK, now)
+    late = {each.job_id: f"due {each.deadline:%Y-%m-%d %H:%M}, {each.state}" for each in due if each.late(now)}
+    return dg.AssetCheckResult(
+        passed=not late, severity=dg.AssetCheckSeverity.WARN, metadata={"due": len(due), "late": late}
     )
 
 

@@ -102,6 +102,14 @@ class TestBuying:
         assert shape(decided(a_situation(queue=queue, kinds=fair)).actions) == [("buy", H100.id, 1, 60)]
         assert shape(decided(a_situation(queue=[a_waiting_job()], kinds=dear)).actions) == [("buy", H100.id, 1, 60)]
 
+    def test_a_flex_job_whose_deadline_presses_waits_for_no_usual_price(self):
+        dear = (a_kind(H100, usual_price=Decimal(16)),)
+        job = a_waiting_job(tier=Tier.FLEX)
+        pressing = replace(job, wish=replace(job.wish, pressing=True))
+        assert shape(decided(a_situation(queue=[pressing], kinds=dear)).actions) == [("buy", H100.id, 1, 60)]
+        limited = replace(job, wish=replace(pressing.wish, price_limit=Decimal(2)))
+        assert decided(a_situation(queue=[limited], kinds=dear)).actions == ()
+
     def test_a_job_that_no_kind_could_run_is_not_bought_for(self):
         kinds = (a_kind(H100, cpus=128.0, memory_bytes=2**39),)
         made = decided(a_situation(queue=[a_waiting_job(gpus=1, cpus=512)], kinds=kinds))

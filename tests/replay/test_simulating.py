@@ -15,11 +15,12 @@ from scalar.capacity.model import FreeNode
 from scalar.capacity.scheduling import place
 from scalar.jobs.model import Tier
 from scalar.market.model import Sku
+from scalar.replay.arrivals import job_of
 from scalar.replay.history import offered
 from scalar.replay.model import Part
 from scalar.replay.policies import Optimal, Reactive
 from scalar.replay.reporting import oracle, oracle_of, replay, replay_parts
-from scalar.replay.simulating import Simulation, _job
+from scalar.replay.simulating import Simulation
 from scalar.replay.waiting import Queue
 
 H200 = Sku(id="isku_h200", alias="h200", gpu_type="H200", gpus_per_node=8)
@@ -65,6 +66,16 @@ def test_a_deadline_is_missed_where_a_job_ends_after_it():
     late = an_arrival("job_2", 0, tier=Tier.FLEX, deadline=at(1))
     found = replay(a_history(on_time, late, hours=8), SETUP, Reactive())
     assert (found.deadlines, found.missed_deadlines) == (2, 1)
+
+
+def test_a_deadline_is_kept_though_an_hour_costs_more_than_usual_all_day():
+    """It waits for a usual price for as long as it can, and is bought for in time; who has no deadline waits on."""
+    prices = {at(hour): Decimal(10) if hour < 0 else Decimal(30) for hour in range(-168, 24)}
+    due = an_arrival("job_1", 1.1, tier=Tier.FLEX, deadline=at(9))
+    someday = an_arrival("job_2", 1, tier=Tier.FLEX)
+    found = replay(a_history(due, someday, hours=12, prices=prices), SETUP, Reactive())
+    assert (found.finished, found.deadlines, found.missed_deadlines) == (1, 1, 0)
+    assert found.cost == 2 * Decimal(30)
 
 
 def test_looking_ahead_costs_less_than_buying_by_the_hour_and_more_than_knowing_all():
@@ -116,7 +127,7 @@ def test_hours_used_are_hours_run_and_nothing_is_used_that_was_not_owned(rows):
 )
 def test_looking_only_at_what_could_start_places_the_same_jobs(rows, frees):
     jobs = [
-        _job(an_arrival(f"job_{n:02}", hour, gpus=gpus, nodes=nodes, tier=tier))
+        job_of(an_arrival(f"job_{n:02}", hour, gpus=gpus, nodes=nodes, tier=tier))
         for n, (gpus, nodes, tier, hour) in enumerate(rows)
     ]
     nodes = [_node(f"node_{n}", free) for n, free in enumerate(frees)]
@@ -143,6 +154,24 @@ def _node(name: str, free: int) -> FreeNode:
         free_memory=free * 2**37,
         available_until=None,
     )
+
+
+def test_whose_deadline_presses_goes_first_and_only_if_it_still_waits():
+    queue = Queue()
+    first, due, gone = (
+        job_of(an_arrival(name, hour, tier=tier, deadline=at(20)))
+        for name, hour, tier in (("first", 0, Tier.FAST), ("due", 2, Tier.FLEX), ("gone", 3, Tier.FLEX))
+    )
+    for job in (due, first, job_of(an_arrival("later", 4))):
+        queue.add(job)
+    assert [job.id for job in queue.first(9)] == ["first", "later", "due"]
+    queue.press(due)
+    queue.press(gone)
+    assert [job.id for job in queue.first(9)] == ["first", "due", "later"]
+    assert (len(queue), queue.gpus(Tier.FLEX)) == (3, 8)
+    queue.remove({"due"})
+    queue.press(due)
+    assert (len(queue), queue.gpus(Tier.FLEX)) == (2, 0)
 
 
 def test_the_market_sells_no_more_than_it_has():
