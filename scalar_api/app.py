@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
 
 from scalar.database import Database
 from scalar.market.settings import MarketSettings
@@ -57,7 +58,8 @@ Errors are `application/problem+json`; their `type` never changes, so that progr
 
 def create_app(config: Settings | None = None, market: MarketSettings | None = None) -> FastAPI:
     config = config or settings()
-    app = FastAPI(
+    # Its pages are whole without the internet: on a machine of the platform's own there may be none.
+    app = FastAPIOffline(
         title="Scalar",
         version="1.0.0",
         description=_DESCRIPTION,
