@@ -78,7 +78,7 @@ USUAL: Mapping[str, View] = {
 def foreseen(series: Floats, hours: int, count: int) -> Floats:
     """Scenarios (count, hours) of what comes, from what was: half from now back to the usual, half like other weeks.
 
-    A short series goes on as it is.
+    The hour that runs is known, whatever other weeks had then. A short series goes on as it is.
     """
     at = len(series) - 1
     views = [reverting(series, at, hours, half_life=24.0, past=5 * WEEK)]
@@ -88,4 +88,6 @@ def foreseen(series: Floats, hours: int, count: int) -> Floats:
         return np.full((count, hours), series[-1])
     share = -(-count // len(known))
     rows = [each[np.linspace(0, len(each) - 1, share).round().astype(int)] for each in known]
-    return np.asarray(np.concatenate(rows)[:count])
+    paths = np.asarray(np.concatenate(rows)[:count])
+    paths[:, 0] = series[at]
+    return paths

@@ -30,6 +30,8 @@ from scalar.planning.wants import Wants
 
 _LATER_EVERY = 6
 """Hours between the moments at which a block may begin later."""
+_OF_A_BID = 0.85
+"""Half of a usual spread is the price of selling: where more comes than was foreseen, it is bought back at the ask."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -217,7 +219,7 @@ class KindAhead:
             if price is not None and hours > 0:
                 nodes = sum(each.until == until for each in self._spare)
                 # As with purchases, what lies beyond the hours that are looked at is worth what is paid for it.
-                brings = float(price * self._policy.sell_down) * hours
+                brings = float(price * self._policy.sell_down) * hours * _OF_A_BID
                 tails.append(Tail(end=hours, nodes=nodes, brings=brings))
         return tails
 

@@ -16,6 +16,7 @@ from scalar.forecasts import store as forecasts
 from scalar.forecasts.model import HOUR, QUANTILES, Forecast
 from scalar.forecasts.store import Kind, Subject
 from scalar.market.guards import Caps
+from scalar.planning.experts import foreseen
 from scalar.planning.foreseeing import funded_gpu_hours, outlook
 from scalar.planning.foresight import FromUsage
 from scalar.planning.issued_foresight import FRESH, FromForecasts
@@ -184,3 +185,13 @@ def ran_for_a_day(tx: Transaction, *, prepaid: bool = True) -> str:
     if prepaid:
         wallets.set_terms(tx, whose[0], Terms.PREPAID, limit=None, grace=timedelta(0), now=NOON)
     return whose[0]
+
+
+@pytest.mark.parametrize("hours_known", [10, 30 * 24])
+def test_the_hour_that_runs_is_known_whatever_other_weeks_had(hours_known: int):
+    """A fleet that begins with nothing doesn't buy at once what other weeks wanted."""
+    series = np.append(np.full(hours_known, 60.0), 5.0)
+    paths = foreseen(series, 48, 20)
+    assert paths.shape == (20, 48)
+    assert np.all(paths[:, 0] == 5.0)
+    assert hours_known < 24 or paths[:, 1:].max() > 50
