@@ -11,13 +11,11 @@ from scalar.billing.rate_cards import RateCard
 from scalar.billing.rate_cards_store import cards_between
 from scalar.errors import InvalidRequest
 from scalar.replay.history import read_history
-from scalar.replay.model import Part, Report
+from scalar.replay.model import ORACLE, Part, Report
 from scalar.replay.policies import policy_named
 from scalar.replay.reporting import oracle_of, replay_parts
 from scalar.replay.store import any_job_ran, recorded_parts
 from scalar_api.admin import open_database
-
-ORACLE = "oracle"
 
 
 @dataclass(frozen=True, kw_only=True)

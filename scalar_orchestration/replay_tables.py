@@ -1,6 +1,6 @@
 """Replays and plans in asset metadata: tables and pictures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,13 +10,14 @@ from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from scalar.planning.kind_ahead import Seen
-from scalar.replay.model import Report
+from scalar.replay.model import Report, over_the_oracle
 from scalar_orchestration.pictures import inline
 
 _SIZE = (9.0, 3.2)
 _DPI = 90
 _COLUMNS = (
     ("cost", "float"),
+    ("over_the_oracle", "float"),
     ("revenue", "float"),
     ("margin", "float"),
     ("jobs", "int"),
@@ -29,10 +30,11 @@ _COLUMNS = (
 )
 
 
-def reports_table(reports: Iterable[Report]) -> dg.TableMetadataValue:
-    """One policy a row."""
+def reports_table(reports: Sequence[Report]) -> dg.TableMetadataValue:
+    """One policy a row; each one's cost over that of who knew everything."""
+    over = over_the_oracle(reports)
     return dg.MetadataValue.table(
-        records=[dg.TableRecord({"policy": each.policy, **_record(each)}) for each in reports],
+        records=[dg.TableRecord({"policy": each.policy, **_record(each, over.get(each.policy))}) for each in reports],
         schema=dg.TableSchema(
             columns=[dg.TableColumn("policy"), *(dg.TableColumn(name, kind) for name, kind in _COLUMNS)]
         ),
@@ -77,9 +79,10 @@ def plan_plot(seen: Mapping[str, Seen], names: Mapping[str, str], start: datetim
     return inline(figure, "What is owned, planned and foreseen")
 
 
-def _record(report: Report) -> dict[str, float | int]:
+def _record(report: Report, over: float | None) -> dict[str, float | int]:
     return {
         "cost": float(report.cost),
+        **({} if over is None else {"over_the_oracle": round(over, 4)}),
         "revenue": float(report.revenue),
         "margin": float(report.margin),
         "jobs": report.jobs,

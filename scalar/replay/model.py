@@ -1,6 +1,6 @@
 """Histories, setups and reports: frozen values. Times are aware, UTC; a price that says no unit is per node-hour."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -82,6 +82,10 @@ class Part:
     setup: Setup = field(default_factory=Setup)
 
 
+ORACLE = "oracle"
+"""The policy of who knew everything."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """What a month was under one policy. Dollars, exact; waits in seconds; utilisation: used of the owned GPU-hours."""
@@ -112,3 +116,9 @@ class Report:
     @property
     def utilisation(self) -> float:
         return self.gpu_hours / self.owned_gpu_hours if self.owned_gpu_hours else 0.0
+
+
+def over_the_oracle(reports: Sequence[Report]) -> dict[str, float]:
+    """By policy: its cost over the least possible. Nothing, where that is not among them, or is nothing."""
+    least = next((each.cost for each in reports if each.policy == ORACLE), Decimal(0))
+    return {each.policy: float(each.cost / least) for each in reports} if least else {}

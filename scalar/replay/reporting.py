@@ -19,7 +19,7 @@ from scalar.metering.usage import seconds
 from scalar.planning.highs import Floats
 from scalar.planning.oracle import perfect_mix
 from scalar.replay.history import offered
-from scalar.replay.model import HOUR, History, Part, Report, Setup
+from scalar.replay.model import HOUR, ORACLE, History, Part, Report, Setup
 from scalar.replay.simulating import Happened, PlanPolicy, Simulation, UsedKey
 from scalar.replay.tape import Tape
 
@@ -113,7 +113,7 @@ def oracle_of(parts: Sequence[Part], cards: Sequence[RateCard] = ()) -> Report:
     arrivals = [each for part in parts for each in part.history.arrivals]
     gpu_hours = sum(float(_demand(part).sum()) for part in parts)
     return Report(
-        policy="oracle",
+        policy=ORACLE,
         jobs=len(arrivals),
         finished=len(arrivals),
         cost=Decimal(str(round(sum(_least_cost(part) for part in parts), 6))),

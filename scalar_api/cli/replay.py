@@ -59,12 +59,14 @@ def replay(
         view.as_json([_record(each) for each in reports])
         return
     view.console.print(f"{found.jobs:,} jobs from {begin:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC")
-    view.table(_COLUMNS, (_row(each) for each in reports), empty="Nothing was replayed.")
+    over = _over(reports)
+    view.table(_COLUMNS, (_row(each, over.get(each.policy)) for each in reports), empty="Nothing was replayed.")
 
 
 _COLUMNS = [
     "POLICY",
     "COST",
+    "OVER THE ORACLE",
     "REVENUE",
     "MARGIN",
     "FINISHED",
@@ -108,6 +110,12 @@ def _played(history: "Recording", policies: list[str], *, quiet: bool) -> "list[
         return deeds.played(history, policies, lambda name, done: bar.update(tasks[name], completed=done))
 
 
+def _over(reports: "list[Report]") -> dict[str, float]:
+    from scalar.replay.model import over_the_oracle  # noqa: PLC0415 - see above
+
+    return over_the_oracle(reports)
+
+
 def _record(report: "Report") -> dict[str, object]:
     return {
         "policy": report.policy,
@@ -125,10 +133,11 @@ def _record(report: "Report") -> dict[str, object]:
     }
 
 
-def _row(report: "Report") -> list[object]:
+def _row(report: "Report", over: float | None) -> list[object]:
     return [
         report.policy,
         f"${report.cost:,.2f}",
+        f"{over:.2f} x" if over else "",
         f"${report.revenue:,.2f}",
         f"${report.margin:,.2f}",
         f"{report.finished:,} of {report.jobs:,}",

@@ -29,7 +29,8 @@ def test_policies_stand_beside_the_oracle(jobs: str):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("12 jobs from 2026-09-01 00:00 to 2026-09-02 00:00 UTC")
-    assert lines[1].split()[:3] == ["POLICY", "COST", "REVENUE"]
+    assert lines[1].split()[:5] == ["POLICY", "COST", "OVER", "THE", "ORACLE"]
+    assert "1.00 x" in lines[3]
     assert [line.split()[0] for line in lines[2:]] == ["reactive", "oracle"]
     # Eighteen hours of eight GPUs at $3.60.
     assert all("$518.40" in line for line in lines[2:])
