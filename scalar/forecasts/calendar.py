@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from functools import cache
 
-import holidays
 import numpy as np
 from numpy.typing import NDArray
 
@@ -81,6 +80,8 @@ def _weight(kept: str, day: date) -> float:
 
 @cache
 def _of(kept: str, year: int) -> Mapping[date, str]:
+    import holidays  # noqa: PLC0415 - a third of a second, and only long series need it
+
     return {day: str(name) for day, name in holidays.country_holidays(kept, years=year).items()}
 
 

@@ -12,12 +12,14 @@ from scalar.forecasts.calibration import calibrate
 from scalar.forecasts.combining import Backtest, called, combined, rolled, weights
 from scalar.forecasts.history import CAP, History
 from scalar.forecasts.members.boosted import Boosted
+from scalar.forecasts.members.damped import Damped
 from scalar.forecasts.members.decomposed import Decomposed
 from scalar.forecasts.members.last_week import LastWeek
 from scalar.forecasts.members.member import Member
 from scalar.forecasts.members.persistence import Persistence
 from scalar.forecasts.members.prophet import Prophet
 from scalar.forecasts.members.regressed import Regressed
+from scalar.forecasts.members.smoothed import Smoothed
 from scalar.forecasts.members.yesterday import Yesterday
 from scalar.forecasts.model import HORIZON, QUANTILES, Floats, Forecast, Series
 from scalar.forecasts.oddities import Oddities, levelled, look
@@ -33,6 +35,8 @@ def members(seed: int = 0, *, prophet: bool = False) -> tuple[Member, ...]:
         Persistence(),
         Yesterday(),
         LastWeek(),
+        Smoothed(),
+        Damped(),
         Decomposed(),
         Regressed(),
         Regressed(weekly=False),

@@ -3,19 +3,17 @@
 No transaction is open while a forecast is made.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from multiprocessing import get_context
 
 import numpy as np
 
 from scalar.database import Transaction
 from scalar.forecasts import demand_store, store, trials
+from scalar.forecasts.batch import forecasts
 from scalar.forecasts.demand import Demand, demand
-from scalar.forecasts.forecasting import forecast
 from scalar.forecasts.history import CAP
 from scalar.forecasts.model import HOUR, Floats, Forecast, Series
 from scalar.forecasts.skill import Score, scale, scores
@@ -23,10 +21,9 @@ from scalar.forecasts.store import Due, Kind, Subject
 from scalar.metering.model import Window
 
 Transact = Callable[[], AbstractContextManager[Transaction]]
-_FEW = 8
-"""Series that are forecast in this very process: starting others takes longer."""
-_PROCESSES = 2
 _SCORED_BACK = timedelta(days=30)
+_KEPT = timedelta(days=90)
+"""Of a forecast that is older, the hours that were scored are left."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,21 +69,22 @@ def price_series(tx: Transaction) -> dict[Subject, Series]:
 
 
 def issue(transact: Transact, kind: Kind, now: datetime) -> list[Made]:
-    """A forecast of every series of the kind, from the first hour that isn't known."""
+    """A forecast of every series of the kind, from the first hour that isn't known; old ones are pruned."""
     with transact() as tx:
         found = demand_series(tx) if kind is Kind.DEMAND else price_series(tx)
         verdicts = store.trials(tx, kind)
     tried = [subject for subject in found if trials.due(verdicts.get(subject), now)][: trials.A_RUN]
-    asked = {subject: subject in tried or _worth(verdicts.get(subject)) for subject in found}
+    prophet = [subject in tried or _worth(verdicts.get(subject)) for subject in found]
     made = [
-        Made(subject=subject, series=found[subject], forecast=each)
-        for subject, each in zip(found, _forecasts(found, asked), strict=True)
+        Made(subject=subject, series=series, forecast=each)
+        for (subject, series), each in zip(found.items(), forecasts([*found.values()], prophet), strict=True)
     ]
     with transact() as tx:
         for each in made:
             _write(tx, each, now)
             if each.subject in tried:
                 store.note_trial(tx, each.subject, trials.verdict(each.forecast, now))
+        store.prune(tx, kind, now - _KEPT)
     return made
 
 
@@ -105,19 +103,6 @@ def _series(values: Mapping[datetime, float], first: datetime, last: datetime) -
 
 def _worth(last: trials.Trial | None) -> bool:
     return last is not None and last.worth
-
-
-def _forecasts(found: Mapping[Subject, Series], asked: Mapping[Subject, bool]) -> Sequence[Forecast]:
-    work = [(series, asked[subject]) for subject, series in found.items()]
-    if len(work) <= _FEW:
-        return [_one(each) for each in work]
-    with ProcessPoolExecutor(_PROCESSES, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(_one, work, chunksize=4))
-
-
-def _one(work: tuple[Series, bool]) -> Forecast:
-    series, prophet = work
-    return forecast(series, prophet=prophet)
 
 
 def _write(tx: Transaction, made: Made, now: datetime) -> None:

@@ -106,6 +106,21 @@ def drop(tx: Transaction, subject: Subject, issued_at: datetime) -> None:
     )
 
 
+def prune(tx: Transaction, kind: Kind, before: datetime) -> None:
+    """Of forecasts that were issued before, what no score is of: scores stay, and what they are of."""
+    unscored = "not exists (select from forecast_scores s where s.forecast_id = f.id and s.hour = h.hour)"
+    tx.execute(
+        f"""delete from forecast_hours h using forecasts f
+            where h.forecast_id = f.id and f.kind = %s and f.issued_at < %s and {unscored}""",
+        [kind, before],
+    )
+    tx.execute(
+        """delete from forecasts f where kind = %s and issued_at < %s
+           and not exists (select from forecast_hours h where h.forecast_id = f.id)""",
+        [kind, before],
+    )
+
+
 def insert(tx: Transaction, subject: Subject, made: Forecast, *, scale: float | None, now: datetime) -> str:
     forecast_id = new_id("fc")
     tx.execute(

@@ -12,13 +12,20 @@ from scalar.forecasts.combining import Backtest, buckets, called, combined, roll
 NAMES = ("persistence", "good", "bad")
 
 
-def a_backtest(days: int = 40, errors=(1.0, 0.5, 2.0), horizon: int = 24) -> Backtest:
-    """Members whose errors have these sizes, and signs of their own."""
+def a_backtest(
+    days: int = 40, errors=(1.0, 0.5, 2.0), horizon: int = 24, *, alike: bool = True, names=NAMES
+) -> Backtest:
+    """Members whose errors have these sizes; the same signs, or signs of their own."""
     rng = np.random.default_rng(0)
     truth = 10 + rng.standard_normal((days, horizon))
-    signs = rng.choice([-1.0, 1.0], (len(errors), days, horizon))
+    signs = rng.choice([-1.0, 1.0], (1 if alike else len(errors), days, horizon))
     paths = truth[None] + np.array(errors)[:, None, None] * signs
-    return Backtest(names=NAMES[: len(errors)], days=np.arange(days, dtype=float), paths=paths, truth=truth)
+    return Backtest(names=names[: len(errors)], days=np.arange(days, dtype=float), paths=paths, truth=truth)
+
+
+def error_of(backtest: Backtest, paths: np.ndarray) -> float:
+    """After the first three weeks."""
+    return float(np.mean(np.abs(paths - backtest.truth)[20:]))
 
 
 def given_to(backtest: Backtest, able=(True, True, True)) -> np.ndarray:
@@ -33,6 +40,23 @@ def test_members_that_are_as_good_share():
     found = given_to(a_backtest(errors=(2.0, 0.5, 0.5)))
     assert found[0] == 0
     assert found[1] == pytest.approx(found[2], abs=0.15)
+
+
+def test_members_whose_errors_cancel_are_better_together_than_the_best_alone():
+    backtest = a_backtest(56, errors=(1.0, 0.9, 1.0), alike=False)
+    assert given_to(backtest).min() > 0.15
+    assert error_of(backtest, rolled(backtest)) < 0.8 * error_of(backtest, backtest.paths[1])
+
+
+def test_a_member_far_behind_is_in_no_mean():
+    assert given_to(a_backtest(errors=(1.0, 0.5, 5.0), alike=False))[2] < 0.01
+
+
+def test_many_pairs_do_not_outvote_the_one_that_stands_out():
+    """Eight that are a fifth worse, so that eight means of it and another are a tenth worse."""
+    names = (*NAMES[:2], *(f"other {number}" for number in range(8)))
+    found = given_to(a_backtest(56, (1.0, 0.5, *[0.6] * 8), names=names), [True] * 10)
+    assert found[1] > 0.7
 
 
 def test_persistence_is_believed_where_there_is_nothing_to_go_by():
@@ -76,10 +100,9 @@ def test_weights_are_shares(errors, days, horizon):
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0.1, 3), min_size=3, max_size=3))
 def test_the_choice_is_never_much_worse_than_the_best_single_member(errors):
-    backtest = a_backtest(56, tuple(errors))
-    of = lambda paths: np.mean(np.abs(paths - backtest.truth)[20:])  # noqa: E731
-    best = min(of(paths) for paths in backtest.paths)
-    assert of(rolled(backtest)) <= 1.03 * best
+    backtest = a_backtest(56, tuple(errors), alike=False)
+    best = min(error_of(backtest, paths) for paths in backtest.paths)
+    assert error_of(backtest, rolled(backtest)) <= 1.03 * best
 
 
 def test_a_mean_is_a_mean():

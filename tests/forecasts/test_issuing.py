@@ -1,6 +1,6 @@
 """Forecasts from the database and into it, and their scores once the hours have come."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -10,6 +10,7 @@ from series import DAY, of_weeks
 
 from scalar.forecasts import demand_store, issuing, store
 from scalar.forecasts.demand import Demand
+from scalar.forecasts.model import HORIZON
 from scalar.forecasts.store import Kind, Subject
 from scalar.forecasts.trials import A_RUN, EVERY, Trial, due
 from scalar.market import price_store
@@ -120,6 +121,36 @@ def test_prices_are_scored_where_there_was_a_trade(database):
     with database.transaction() as tx:
         traded(tx, [12.0, None, 12.5], until=NOON + 3 * HOUR)
         assert issuing.score(tx, NOON + 3 * HOUR) == 2
+
+
+@pytest.mark.usefixtures("no_trials")
+def test_of_an_old_forecast_what_was_scored_is_left(database):
+    """Two are issued, of the first of which a day is scored; ninety days later there is a third."""
+    with database.transaction() as tx:
+        known(tx, SHORT)
+    issuing.issue(database.transaction, Kind.DEMAND, NOON)
+    with database.transaction() as tx:
+        known(tx, np.full(30, 100.0), until=NOON + 30 * HOUR)
+        issuing.score(tx, NOON + 30 * HOUR)
+    issuing.issue(database.transaction, Kind.DEMAND, NOON + 30 * HOUR)
+    assert hours_by_issue(database) == {NOON: HORIZON, NOON + 30 * HOUR: HORIZON}
+    last = NOON + timedelta(days=92)
+    with database.transaction() as tx:
+        known(tx, SHORT, until=last)
+    issuing.issue(database.transaction, Kind.DEMAND, last)
+    assert hours_by_issue(database) == {NOON: DAY, last: HORIZON}
+    with database.transaction() as tx:
+        assert store.skills(tx, NOON - HOUR)[H100].hours == DAY
+        assert len(store.told(tx, H100, NOON)) == DAY
+
+
+def hours_by_issue(database) -> dict[datetime, int]:
+    with database.transaction() as tx:
+        rows = tx.execute(
+            """select issued_at, (select count(*) from forecast_hours h where h.forecast_id = f.id) as hours
+               from forecasts f"""
+        )
+        return {row["issued_at"]: row["hours"] for row in rows}
 
 
 class TestInvariants:

@@ -2,16 +2,18 @@
 
 import numpy as np
 import pytest
-from series import DAY, WEEK, a_series, of_weeks
+from series import DAY, WEEK, a_series, a_walk, of_weeks
 
 from scalar.forecasts.forecasting import members
 from scalar.forecasts.history import History
 from scalar.forecasts.members.boosted import Boosted
+from scalar.forecasts.members.damped import Damped
 from scalar.forecasts.members.decomposed import Decomposed
 from scalar.forecasts.members.member import refits
 from scalar.forecasts.members.persistence import Persistence
 from scalar.forecasts.members.prophet import Prophet
 from scalar.forecasts.members.regressed import Regressed
+from scalar.forecasts.members.smoothed import Smoothed
 
 FAST = members()
 WEEKS = 9
@@ -58,6 +60,32 @@ class TestEveryMember:
 def test_a_week_like_every_other_is_foreseen(member, at_most, history):
     coming = of_weeks(WEEKS + 1)[-WEEK:]
     assert np.mean(np.abs(member.paths(history, [len(history)], WEEK)[0] - coming)) < at_most
+
+
+def reverting(hours: int) -> np.ndarray:
+    """About 50, and back to it within a day."""
+    rng = np.random.default_rng(2)
+    values = np.full(hours, 50.0)
+    for hour in range(1, hours):
+        values[hour] = 50 + 0.9 * (values[hour - 1] - 50) + rng.standard_normal()
+    return values
+
+
+@pytest.mark.parametrize("member", [Damped(), Smoothed()], ids=lambda each: each.name)
+class TestMembersThatContainPersistence:
+    def error(self, member, values: np.ndarray) -> float:
+        history = History.of(a_series(values))
+        origins = list(range(3 * WEEK, len(values) - DAY, DAY))
+        truth = np.stack([values[origin : origin + DAY] for origin in origins])
+        return float(np.mean(np.abs(member.paths(history, origins, DAY) - truth)))
+
+    def test_a_series_that_comes_back_is_drawn_back(self, member):
+        values = reverting(10 * WEEK)
+        assert self.error(member, values) < 0.9 * self.error(Persistence(), values)
+
+    def test_a_walk_is_left_where_it_is(self, member):
+        values = a_walk(10 * WEEK)
+        assert self.error(member, values) < 1.05 * self.error(Persistence(), values)
 
 
 def test_prophet_foresees_a_week_like_every_other_and_is_tried_on_four_weeks_only(history, caplog):

@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from scalar.forecasts import demand_store, store
+from scalar.forecasts.batch import FEW
 from scalar.forecasts.demand import Demand
 from scalar.forecasts.store import Kind, Subject
 from scalar.forecasts.trials import Trial
@@ -101,6 +102,23 @@ def test_an_hours_demand(resource, this_hour):
     assert result.success
     assert outcomes(result) == {"running_gpus_are_those_that_were_assigned": True}
     assert metadata(result, "demand_history")["gpu_hours_wanted"].value == pytest.approx(2.0)
+
+
+def test_many_series_are_forecast_in_processes_of_their_own(resource, this_hour):
+    types = [f"G{number}" for number in range(FEW + 1)]
+    with resource.transaction() as tx:
+        for gpu_type in types:
+            store.note_trial(
+                tx, Subject(kind=Kind.DEMAND, name=gpu_type, tier="fast"), Trial(at=utc_now(), worth=False)
+            )
+        for number, value in enumerate(a_day()):
+            hour = this_hour - (len(a_day()) - number) * HOUR
+            demand_store.clear_hour(tx, hour, utc_now())
+            demand_store.insert(tx, hour, [Demand(gpu_type=each, tier="fast", running=value) for each in types])
+    result = materialized(resource, demand_forecast, every_demand_series_is_forecast)
+    assert result.success
+    assert outcomes(result) == {"every_demand_series_is_forecast": True}
+    assert metadata(result, "demand_forecast")["series"].value == len(types)
 
 
 def test_demand_is_forecast_and_shown(resource, known):

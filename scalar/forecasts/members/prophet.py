@@ -8,14 +8,17 @@ import logging
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from scalar.forecasts.calendar import holiday_names
 from scalar.forecasts.history import WEEK, History
 from scalar.forecasts.members.member import refits
 from scalar.forecasts.model import HOUR, Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _WINDOW = 26 * WEEK
 _TRIED = 4 * WEEK
@@ -45,6 +48,7 @@ def _said(history: History, fitted_to: int, until: int) -> Floats:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import pandas as pd  # noqa: PLC0415 - as Prophet
         from prophet import Prophet as Model  # noqa: PLC0415 - three seconds, and few forecasts need it
 
         kept = _holidays(history, until)
@@ -56,13 +60,17 @@ def _said(history: History, fitted_to: int, until: int) -> Floats:
     return said
 
 
-def _times(history: History, first: int, until: int) -> pd.DatetimeIndex:
+def _times(history: History, first: int, until: int) -> "pd.DatetimeIndex":
     """Without a time zone, as Prophet wants them."""
+    import pandas as pd  # noqa: PLC0415 - as Prophet
+
     begins = history.start.replace(tzinfo=None) + first * HOUR
     return pd.date_range(begins, periods=until - first, freq="h")
 
 
-def _holidays(history: History, until: int) -> pd.DataFrame | None:
+def _holidays(history: History, until: int) -> "pd.DataFrame | None":
+    import pandas as pd  # noqa: PLC0415 - as Prophet
+
     if history.country is None:
         return None
     last = history.start + until * HOUR + timedelta(days=1)
