@@ -17,6 +17,6 @@ Read `reactive` first: it is the whole policy, pure. `wants`, `supply`, `packing
 
 `optimal` looks ahead: `foreseeing` tells it of the hours to come (an `outlook`, by the forecasts that
 `issued_foresight` reads, or by what ran: `foresight`), a `programme` says what is cheapest (`highs` solves it),
-`patience` which Flex jobs wait (by `deadlines`), and the reactive policy does the rest. `buying` (with `experts` and
-`flexing`) is the rule for one series by itself, `oracle` what it is measured against.
+`patience` which Flex jobs wait (by `deadlines`), and the reactive policy does the rest. `buying` (with `experts`,
+`rolling` and `flexing`) is the rule for one series by itself, `oracle` what it is measured against.
 """

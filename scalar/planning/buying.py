@@ -7,17 +7,21 @@ above what is wanted just now, since a block may begin at any hour: one that wou
 
     target[t] = min(demand[t], quantile(1 - caution · c/p) of what is to come)
 
-Forecasts are never all right, and how much to wait for more news (`caution`) depends on how much news there is. So a
-**portfolio** of rules (every view of the series with every caution) runs through the same history, each with a stock
-of its own, and the rule follows the mean of their stocks, weighted by what each would have cost of late:
+A quantile doesn't say when: blocks that were bought before end at hours of their own, and one that is bought for a peak
+takes the place of one that ends after it. `rolling` looks at that, hour by hour, a few blocks ahead.
+
+Forecasts are never all right. So a **portfolio** of rules (quantiles of several views, rolling plans by several views)
+runs through the same history, each with a stock of its own, and the rule follows the mean of their stocks, weighted by
+what each would have cost of late:
 
     weight ∝ exp(-SHARPNESS · relative cost),   relative cost = Σ 2^(-age/half-life) cost / Σ 2^(-age/half-life) demand
 
-Cost is convex in the stock, so that the mean of the stocks costs no more than the mean of their costs. One of the
-rules knows no forecast: **break-even**, which buys for a level once the hours that it paid for singly at that level
-within the last H come to the price of a block. By itself it pays about twice what the best could have paid, at worst
-(a block's price for nothing, after as much paid by the hour). It gains weight where forecasts mislead. That the
-portfolio stays below twice is measured on steps, and not proven: no adversary that watches it was tried.
+Cost is convex in the stock, so that the mean of the stocks costs no more than the mean of their costs. When the rule is
+first asked, all of them go on from what is truly owned. One of them knows no forecast: **break-even**, which buys for a
+level once the hours that it paid for singly at that level within the last H come to the price of a block. By itself it
+pays about twice what the best could have paid, at worst (a block's price for nothing, after as much paid by the hour).
+It gains weight where forecasts mislead. That the portfolio stays below twice is measured on steps, and not proven: no
+adversary that watches it was tried.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +29,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scalar.planning.experts import USUAL, WEEK, View
-from scalar.planning.highs import Floats
+from scalar.planning.experts import DAY, ROLLING, USUAL, WEEK, View
+from scalar.planning.highs import Floats, SolverFailed
 from scalar.planning.oracle import Terms, accrued
+from scalar.planning.rolling import BLOCKS, planned, segments
 
-SHARPNESS = 100.0
-"""A rule that costs 1% of the demand's worth more than another has 1/e of its weight."""
+SHARPNESS = 30.0
+"""A rule that costs 3% of the demand's worth more than another has 1/e of its weight.
+
+Hedge's own rate, √(8 ln rules · blocks remembered) by the range of a block's cost, is 7 for blocks of a week and 19 for
+those of a day. Much more is too much: few blocks are remembered, and who was better of late was mostly lucky.
+"""
 _LEVELS = 48
 _TINY = 1e-9
 
@@ -39,7 +48,10 @@ _TINY = 1e-9
 class BuyingRule:
     terms: Terms
     views: Mapping[str, View] = field(default_factory=lambda: USUAL)
-    cautions: Sequence[float] = (0.9, 1.0, 1.15, 1.3)
+    """Of which quantiles are taken."""
+    rolling: Mapping[str, View] = field(default_factory=lambda: ROLLING)
+    """By which it is planned hour by hour: they give scenarios (n, hours)."""
+    cautions: Sequence[float] = (1.0,)
     past: int = 6 * WEEK
     """Hours through which the portfolio runs before it is first asked."""
 
@@ -47,17 +59,32 @@ class BuyingRule:
     def half_life(self) -> float:
         return 3.0 * max(WEEK, self.terms.hours)
 
+    @property
+    def plan_every(self) -> int:
+        """Hours."""
+        return min(DAY, max(1, self.terms.hours // 4))
+
+    @property
+    def names(self) -> list[str]:
+        quantiles = [f"{view} x {caution:g}" for view in self.views for caution in self.cautions]
+        return [*quantiles, *(f"{view}, rolling" for view in self.rolling), "break-even"]
+
 
 class Buyer:
     """The portfolio on its way through a series, hour by hour."""
 
-    def __init__(self, rule: BuyingRule, series: Floats, at: int) -> None:
-        """`series` may be longer than what is known: nothing beyond the hour that is asked about is looked at."""
+    def __init__(self, rule: BuyingRule, series: Floats, at: int, owned: Floats | None = None) -> None:
+        """`series` may be longer than what is known: nothing beyond the hour that is asked about is looked at.
+
+        `at`: the hour that is asked about first. `owned` (hours,): from then on, of blocks bought before; none if None.
+        """
         self._rule, self._series = rule, series
+        self._at, self._owned = at, np.zeros(0) if owned is None else owned[: rule.terms.hours]
         self._quantiles = np.clip(1 - np.asarray(rule.cautions) / rule.terms.hourly * rule.terms.block, 0.0, 1.0)
         self._first = self._next = max(0, at - rule.past)
-        self._rules = len(rule.views) * len(rule.cautions) + 1
-        self._stocks = np.zeros((self._rules, len(series) - self._first + rule.terms.hours))
+        self._rules = len(rule.names)
+        self._stocks = np.zeros((self._rules, len(series) - self._first + BLOCKS * rule.terms.hours))
+        self._plans, self._planned = np.zeros((len(rule.rolling), BLOCKS * rule.terms.hours)), -1
         self._costs = np.zeros(self._rules)
         self._demand = 0.0
 
@@ -69,9 +96,8 @@ class Buyer:
         return float(min(self._weights() @ self._stocks[:, at - self._first], self._series[at]))
 
     def weights(self) -> dict[str, float]:
-        """By view (and caution); the last is break-even."""
-        names = [f"{view} x {caution:g}" for view in self._rule.views for caution in self._rule.cautions]
-        return dict(zip([*names, "break-even"], self._weights().tolist(), strict=True))
+        """By the rule's `names`."""
+        return dict(zip(self._rule.names, self._weights().tolist(), strict=True))
 
     def _weights(self) -> Floats:
         relative = self._before / max(self._demand_before, _TINY)
@@ -82,7 +108,11 @@ class Buyer:
         """Every rule buys for this hour, and pays for it; what it pays counts from the next one on."""
         own, demand = at - self._first, float(self._series[at])
         self._before, self._demand_before = self._costs.copy(), self._demand
-        wanted = np.append(np.minimum(self._levels(at), demand), self._break_even(at))
+        if at == self._at:
+            self._stocks[:, own:] = 0.0
+            self._stocks[:, own : own + len(self._owned)] = self._owned
+        levels = np.append(self._levels(at), self._by_plan(at))
+        wanted = np.append(np.minimum(levels, demand), self._break_even(at))
         more = np.maximum(wanted - self._stocks[:, own], 0.0)
         self._stocks[:, own : own + self._rule.terms.hours] += more[:, None]
         fading = 0.5 ** (1 / self._rule.half_life)
@@ -97,6 +127,28 @@ class Buyer:
             blind = np.zeros(len(self._quantiles))
             found.append(blind if values is None or not values.size else np.quantile(values, self._quantiles))
         return np.concatenate(found) if found else np.zeros(0)
+
+    def _by_plan(self, at: int) -> Floats:
+        if self._planned < 0 or at - self._planned >= self._rule.plan_every or at == self._at:
+            first = self._rules - 1 - len(self._rule.rolling)
+            for number, view in enumerate(self._rule.rolling.values()):
+                self._plans[number] = self._plan(at, view, self._stocks[first + number])
+            self._planned = at
+        return np.asarray(self._plans[:, at - self._planned])
+
+    def _plan(self, at: int, view: View, stock: Floats) -> Floats:
+        """Nothing is planned where nothing can be said, or where the solver fails: the other rules go on."""
+        terms, own = self._rule.terms, at - self._first
+        hours = BLOCKS * terms.hours
+        paths = view(self._series, at, max(WEEK, terms.hours))
+        if paths is None or not paths.size:
+            return np.zeros(hours)
+        values = segments(paths, hours)
+        values[:, 0] = self._series[at]
+        try:
+            return planned(values, stock[own : own + hours], terms)
+        except SolverFailed:
+            return np.zeros(hours)
 
     def _break_even(self, at: int) -> float:
         """The highest level at which single hours have cost as much as a block."""

@@ -2,7 +2,8 @@
 
 Each view gives values that demand may take in the `hours` from `at` on (that hour included, which is known), as an
 array of any shape: each value is as likely as the others. A quantile of them is a level that is exceeded in so many of
-the hours: all that the buying rule asks. None: the series is too short for this view.
+the hours. Some say more: scenarios (n, hours), of which each hour can be asked. None: the series is too short for this
+view.
 
 What the forecasting package says is one view more: `of_paths`.
 """
@@ -25,6 +26,11 @@ def recent(series: Floats, at: int, hours: int, *, past: int) -> Floats | None: 
     """As the last hours were."""
     first = max(0, at + 1 - past)
     return series[first : at + 1] if at + 1 - first >= DAY else None
+
+
+def as_long_before(series: Floats, at: int, hours: int) -> Floats | None:
+    """As the last hours were, as many as are asked about: a shorter past has no weekend, a longer one is old."""
+    return recent(series, at, hours, past=max(DAY, hours))
 
 
 def reverting(series: Floats, at: int, hours: int, *, half_life: float, past: int) -> Floats | None:
@@ -64,15 +70,16 @@ def of_paths(paths: Floats, at: int) -> View:
     return view
 
 
-USUAL: Mapping[str, View] = {
-    "last week": partial(recent, past=WEEK),
-    "from now, slowly": partial(reverting, half_life=96.0, past=5 * WEEK),
+USUAL: Mapping[str, View] = {"last block": as_long_before}
+
+ROLLING: Mapping[str, View] = {
     "from now": partial(reverting, half_life=24.0, past=5 * WEEK),
-    "same hours of other weeks": partial(seasonal, season=WEEK, copies=4),
-    "same hours of other weeks, as they were": partial(seasonal, season=WEEK, copies=4, half_life=1e-6),
-    "same hours of other weeks, fading": partial(seasonal, season=WEEK, copies=4, half_life=96.0),
+    "same hours of other weeks": partial(seasonal, season=WEEK, copies=4, half_life=96.0),
 }
-"""None is fitted to anything: a week, a day, and halves of the distance in one day or four."""
+"""Those that say which hour is how: scenarios (n, hours), for who looks at every hour by itself.
+
+None is fitted to anything: a block's own length, a week, and halves of the distance in one day or four.
+"""
 
 
 def foreseen(series: Floats, hours: int, count: int) -> Floats:

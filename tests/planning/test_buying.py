@@ -9,6 +9,7 @@ from scalar.planning.buying import Buyer, BuyingRule, follow
 from scalar.planning.experts import of_paths
 from scalar.planning.flexing import follow_flex, spread
 from scalar.planning.oracle import Terms, accrued, perfect_cost, perfect_mix
+from scalar.planning.rolling import planned, segments
 
 TERMS = Terms(hours=24)
 RULE = BuyingRule(terms=TERMS, past=336)
@@ -45,7 +46,7 @@ def test_what_comes_later_changes_nothing_before():
 
 def test_a_series_without_a_past_is_bought_for_by_break_even():
     series = np.full(60, 10.0)
-    stock = follow(BuyingRule(terms=TERMS, views={}), series, 0, 60)
+    stock = follow(BuyingRule(terms=TERMS, views={}, rolling={}), series, 0, 60)
     # Twelve hours cost more than a block; until then it pays by the hour.
     assert stock[:11].max() == 0.0
     assert stock[12] == pytest.approx(10.0, abs=0.01)
@@ -55,15 +56,55 @@ def test_break_even_never_pays_more_than_about_twice():
     """Demand that goes away just when it was bought for."""
     on = np.concatenate([np.full(12, 10.0), np.zeros(36)])
     series = np.tile(on, 10)
-    rule = BuyingRule(terms=TERMS, views={})
+    rule = BuyingRule(terms=TERMS, views={}, rolling={})
     cost = accrued(follow(rule, series, 0, len(series)), series, TERMS).sum()
     assert cost <= 2.1 * perfect_cost(series, TERMS)
+
+
+@pytest.mark.parametrize("on", [1, 6, 12])
+def test_the_portfolio_stays_below_twice_on_steps(on):
+    series = np.tile(np.concatenate([np.full(on, 100.0), np.zeros(24)]), 20)
+    assert over_the_least(series, 4 * 24) <= 2.0
+
+
+def test_a_plan_that_knows_all_costs_the_least():
+    series = np.random.default_rng(1).gamma(4, 10, 72)
+    stock = planned(series[None], np.zeros(72), TERMS)
+    assert accrued(stock, series, TERMS).sum() == pytest.approx(perfect_cost(series, TERMS))
+
+
+def test_a_plan_buys_for_a_peak_what_takes_the_place_of_what_ends():
+    """Eleven hours of a peak don't pay for a block, but the block goes on when an earlier one ends."""
+    demand = np.concatenate([np.full(11, 20.0), np.full(61, 10.0)])
+    ends = np.concatenate([np.full(11, 10.0), np.zeros(61)])
+    assert planned(demand[None], ends, TERMS)[0] == pytest.approx(20.0)
+    later = np.concatenate([np.full(24, 10.0), np.zeros(48)])
+    assert planned(demand[None], later, TERMS)[0] == pytest.approx(10.0)
+
+
+def test_a_plan_weighs_what_may_come():
+    """With 1 of 2 scenarios an hour costs 1.05 on average, of 3 only 0.7."""
+    two, three = np.array([[0.0], [10.0]]), np.array([[0.0], [0.0], [10.0]])
+    assert planned(segments(two, 72), np.zeros(72), TERMS)[:24] == pytest.approx(np.full(24, 10.0))
+    assert planned(segments(three, 72), np.zeros(72), TERMS)[:24] == pytest.approx(np.zeros(24))
+
+
+def test_many_scenarios_become_a_few_values():
+    values = segments(np.random.default_rng(2).gamma(4, 10, (80, 24)), 72)
+    assert values.shape == (6, 72)
+    assert (np.diff(values, axis=0) >= 0).all()
+
+
+def test_what_is_owned_already_is_counted_with():
+    series = np.append(np.full(336, 10.0), 90.0)
+    assert Buyer(RULE, series, 336).target(336) < 40.0
+    assert Buyer(RULE, series, 336, np.full(24, 80.0)).target(336) >= 80.0
 
 
 def test_scenarios_are_a_view():
     series = np.concatenate([np.full(48, 10.0), [10.0]])
     sure = of_paths(np.full((5, 24), 10.0), 48)
-    assert Buyer(BuyingRule(terms=TERMS, views={"forecast": sure}, past=0), series, 48).target(48) > 0
+    assert Buyer(BuyingRule(terms=TERMS, views={"forecast": sure}, rolling={}, past=0), series, 48).target(48) > 0
     assert sure(series, 47, 24) is None
 
 
