@@ -16,6 +16,7 @@ import numpy as np
 from scalar.billing import wallets
 from scalar.billing.invoice_sources import commitments
 from scalar.database import Transaction
+from scalar.jobs.model import Tier
 from scalar.market import store as market
 from scalar.market.guards import Caps
 from scalar.planning import foresight_store as store
@@ -28,6 +29,7 @@ from scalar.planning.queued_flex import Queued, queued_flex, with_queue
 KEPT_LEVELS = 20
 """Of each hour, with the plan: enough that a node more or less makes the difference."""
 _MICROS = Decimal(1_000_000)
+_HALF = 30
 
 
 def outlook(tx: Transaction, situation: Situation, caps: Caps, foresight: Foresight, policy: Policy) -> Outlook:
@@ -36,7 +38,7 @@ def outlook(tx: Transaction, situation: Situation, caps: Caps, foresight: Foresi
     notes: list[str] = []
     best = _cheapest(situation.kinds)
     for kind in best:
-        seen = foresight.demand(tx, kind.sku.gpu_type, situation.now, any_type=kind is best[0])
+        seen = _by_the_hour(foresight, tx, situation, kind, any_type=kind is best[0])
         hourly = _hourly(tx, kind, situation.now)
         if seen is None or hourly is None:
             notes.append(f"The demand for {kind.sku.gpu_type}, or its price, is not known: it is not foreseen.")
@@ -44,7 +46,48 @@ def outlook(tx: Transaction, situation: Situation, caps: Caps, foresight: Foresi
         waits = queued_flex(situation, kind, policy, any_type=kind is best[0])
         kinds[kind.sku.id] = _ahead(tx, kind, situation.now, seen, hourly, foresight, waits)
         notes += _notes(kind, seen)
-    return Outlook(kinds=kinds, budget=_budget(tx, caps, situation.now), notes=tuple(notes))
+    return Outlook(
+        kinds=kinds,
+        service_level=policy.service_level,
+        budget=_budget(tx, caps, situation.now),
+        notes=tuple(notes),
+    )
+
+
+def _by_the_hour(
+    foresight: Foresight, tx: Transaction, situation: Situation, kind: Kind, *, any_type: bool
+) -> Foreseen | None:
+    """From the whole hour on that is nearest: what is bought now serves the next one, if this one is nearly over.
+
+    Of the hour that runs it is known what is wanted, however wide its forecast was.
+    """
+    seen = foresight.demand(tx, kind.sku.gpu_type, situation.now, any_type=any_type)
+    if seen is None:
+        return None
+    if _nearly_over(situation.now):
+        return replace(seen, fast=seen.fast[:, 1:], flex=seen.flex[1:])
+    fast = seen.fast.copy()
+    fast[:, 0] = wanted_now(situation, kind.sku.gpu_type, any_type=any_type)
+    return replace(seen, fast=fast)
+
+
+def wanted_now(situation: Situation, gpu_type: str, *, any_type: bool) -> int:
+    """GPUs that Fast jobs have, or wait for."""
+    running = sum(
+        work.gpus
+        for node in situation.nodes
+        if node.gpu_type == gpu_type
+        for work in node.work
+        if work.wish.tier is Tier.FAST
+    )
+    types = (gpu_type, None) if any_type else (gpu_type,)
+    return running + sum(
+        job.gpus * job.nodes for job in situation.queue if job.wish.tier is Tier.FAST and job.gpu_type in types
+    )
+
+
+def _nearly_over(now: datetime) -> bool:
+    return now.minute >= _HALF
 
 
 def _ahead(
@@ -55,6 +98,8 @@ def _ahead(
     flex = seen.flex if can_pay is None else funded(seen.flex[None], can_pay)[0]
     ahead = Ahead(fast=rows, hourly=(hourly,) * len(rows), authority=seen.authority)
     prices = foresight.prices(tx, kind.sku.id, now)
+    if prices is not None and _nearly_over(now):
+        prices = prices[1:]
     if prices is not None:
         ahead = _priced(ahead, prices, hourly)
     return with_queue(ahead, flex, waits)

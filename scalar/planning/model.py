@@ -63,6 +63,8 @@ class Work:
     job_id: str
     wish: Wish
     over_by: datetime | None = None
+    gpus: int = 0
+    """That it has on this node."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +186,7 @@ class Policy:
     sell_down: Decimal = Decimal("0.97")
     flex_price_ratio: Decimal = Decimal(1)
     flex_wait_minutes: int = 1440
+    service_level: float = 0.8
     max_nodes: int = 16
 
     @property

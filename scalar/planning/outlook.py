@@ -58,7 +58,7 @@ class Outlook:
     """By the market's id of a kind of machine. A GPU type that several kinds have stands at the cheapest of them."""
 
     kinds: Mapping[str, Ahead] = field(default_factory=dict)
-    service_level: float = 0.95
+    service_level: float = 0.8
     """Of Fast demand, while a machine could not be there in time otherwise."""
     lead_hours: int = 1
     """Until a machine that is bought now can work."""

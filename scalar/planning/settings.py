@@ -36,6 +36,12 @@ class PlanSettings(BaseSettings):
         ge=0,
         description="So long a flex job may wait for a cheaper hour, from its submission.",
     )
+    service_level: float = Field(
+        default=0.8,
+        ge=0,
+        lt=1,
+        description="Of hours, in so many Fast demand is to find its nodes there, instead of waiting for them to boot.",
+    )
     max_nodes: int = Field(default=16, ge=0, description="Nodes owned and ordered at one time, at most.")
 
     which: Literal["reactive", "optimal", "auto"] = Field(

@@ -228,7 +228,7 @@ def sizes(tx: Transaction) -> dict[str, tuple[float, int]]:
 def _work(tx: Transaction) -> dict[str, list[Work]]:
     """By node: the runs on it that nobody is stopping."""
     rows = tx.execute(
-        """select t.node_id, j.id as job_id, j.tier, j.max_price_per_gpu_hour as price_limit,
+        """select t.node_id, j.id as job_id, j.tier, j.max_price_per_gpu_hour as price_limit, j.gpus,
                coalesce(r.started_at, r.placed_at) + make_interval(secs => j.max_runtime_seconds) as over_by
            from run_tasks t join job_runs r on r.id = t.run_id join jobs j on j.id = r.job_id
            where t.state <> 'ended' and r.ended_at is null and r.stop_reason is null order by j.id, t.rank"""
@@ -236,7 +236,8 @@ def _work(tx: Transaction) -> dict[str, list[Work]]:
     found: dict[str, list[Work]] = {}
     for row in rows:
         wish = Wish(tier=Tier(row["tier"]), price_limit=row["price_limit"])
-        found.setdefault(row["node_id"], []).append(Work(job_id=row["job_id"], wish=wish, over_by=row["over_by"]))
+        work = Work(job_id=row["job_id"], wish=wish, over_by=row["over_by"], gpus=row["gpus"])
+        found.setdefault(row["node_id"], []).append(work)
     return found
 
 

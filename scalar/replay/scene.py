@@ -60,8 +60,11 @@ class Scene:
             takes_work=True,
             until=machine.until,
             idle_since=machine.idle_since,
-            work=tuple(Work(job_id=each, wish=self._wish(self.arrivals[each], now)) for each in machine.work),
+            work=tuple(self._work(self.arrivals[each], now) for each in machine.work),
         )
+
+    def _work(self, arrival: Arrival, now: datetime) -> Work:
+        return Work(job_id=arrival.id, wish=self._wish(arrival, now), gpus=arrival.gpus)
 
     def _waiting(self, arrival: Arrival, now: datetime) -> WaitingJob:
         """Nobody says how long it will run; by when it has to start, its customer does."""

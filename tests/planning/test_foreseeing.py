@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from situations import H100, a_kind, a_situation
+from situations import H100, a_kind, a_situation, a_waiting_job, a_wish, bought
 
 from scalar.billing import wallets
 from scalar.billing.credit import Terms
@@ -15,12 +15,13 @@ from scalar.database import Transaction
 from scalar.forecasts import store as forecasts
 from scalar.forecasts.model import HOUR, QUANTILES, Forecast
 from scalar.forecasts.store import Kind, Subject
+from scalar.jobs.model import Tier
 from scalar.market.guards import Caps
 from scalar.planning.experts import foreseen
 from scalar.planning.foreseeing import funded_gpu_hours, outlook
 from scalar.planning.foresight import FromUsage
 from scalar.planning.issued_foresight import FRESH, FromForecasts
-from scalar.planning.model import Policy
+from scalar.planning.model import Policy, Work
 from tests.billing.bought import a_block, a_machine, a_run
 from tests.made_up import NOON, a_customer
 
@@ -36,6 +37,7 @@ CAPS = Caps(
 )
 KIND = a_kind(H100, usual_price=Decimal(16))
 FAST = Subject(kind=Kind.DEMAND, name="H100", tier="fast")
+FLEX = a_wish(Tier.FLEX)
 PRICE = Subject(kind=Kind.PRICE, name=H100.id)
 
 
@@ -76,7 +78,7 @@ def test_a_fresh_forecast_is_planned_by_with_its_band(tx: Transaction):
     ahead = seen.kinds[H100.id]
     rows = np.array(ahead.fast)
     assert rows.shape == (168, 20)
-    assert np.allclose(np.median(rows, axis=1), np.arange(168) + 10.0, rtol=0.02)
+    assert np.allclose(np.median(rows, axis=1)[1:], np.arange(1, 168) + 10.0, rtol=0.02)
     assert rows[100, 0] == pytest.approx(99, rel=0.03)
     assert (ahead.authority.order_size, ahead.authority.horizon_hours) == (1, 168)
     assert seen.notes == ()
@@ -86,7 +88,7 @@ def test_hours_that_are_over_are_left_out(tx: Transaction):
     issued(tx, FAST, np.arange(168) + 10.0, since=NOON - 3 * HOUR)
     rows = np.array(told(tx).kinds[H100.id].fast)
     assert rows.shape[0] == 165
-    assert np.median(rows[0]) == pytest.approx(13.0, rel=0.03)
+    assert np.median(rows[1]) == pytest.approx(14.0, rel=0.03)
 
 
 @pytest.mark.parametrize(("error", "size", "horizon"), [(0.5, "1", 168), (0.95, "0.5", 72), (1.2, "0.25", 6)])
@@ -185,6 +187,31 @@ def ran_for_a_day(tx: Transaction, *, prepaid: bool = True) -> str:
     if prepaid:
         wallets.set_terms(tx, whose[0], Terms.PREPAID, limit=None, grace=timedelta(0), now=NOON)
     return whose[0]
+
+
+class TestTheHourThatRuns:
+    def test_what_is_wanted_in_it_is_known(self, tx: Transaction):
+        issued(tx, FAST, 40.0)
+        works = bought(
+            "a",
+            600,
+            free=2,
+            work=(Work(job_id="job_1", wish=a_wish(), gpus=4), Work(job_id="job_2", wish=FLEX, gpus=2)),
+        )
+        queue = [a_waiting_job("job_3", 8), a_waiting_job("job_4", 1, tier=Tier.FLEX)]
+        situation = a_situation(works, now=NOON, kinds=(KIND,), queue=queue)
+        rows = outlook(tx, situation, CAPS, FromForecasts(), USUAL).kinds[H100.id].fast
+        assert set(rows[0]) == {12.0}
+        assert np.median(rows[1]) == pytest.approx(40.0, rel=0.03)
+
+    @pytest.mark.parametrize(("minute", "first"), [(29, 0.0), (30, 11.0), (59, 11.0)])
+    def test_what_is_bought_in_its_second_half_is_bought_for_the_next(self, tx: Transaction, minute: int, first: float):
+        issued(tx, FAST, np.arange(168) + 10.0)
+        issued(tx, PRICE, np.arange(168) + 20.0)
+        now = NOON + timedelta(minutes=minute)
+        found = outlook(tx, a_situation(now=now, kinds=(KIND,)), CAPS, FromForecasts(), USUAL).kinds[H100.id]
+        assert np.median(found.fast[0]) == pytest.approx(first, rel=0.03)
+        assert len(found.fast) == len(found.hourly) == (168 if minute < 30 else 167)
 
 
 @pytest.mark.parametrize("hours_known", [10, 30 * 24])
