@@ -4,6 +4,8 @@
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := .venv/bin
 ONCE ?=
+DEMO ?=
+AGAIN ?=
 DATA ?= .scalar
 TESTS ?= tests
 
@@ -16,10 +18,15 @@ export DO_NOT_TRACK = 1
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  make run DEMO=week plays a week of it in a quarter of an hour (ONCE=1: exits after it; AGAIN=1: replaces an earlier one)"
 	@echo "  The first time, each sets up its own environment: python3 (3.11 to 3.13) and make are all it needs."
 
 run: .venv/.run ## Start the whole platform here and run a sample job; Ctrl-C stops it (ONCE=1: exit after the sample)
+ifeq ($(DEMO),)
 	@$(RUN)/scalar up --data $(DATA) $(if $(filter-out 0,$(ONCE)),--once)
+else
+	@$(RUN)/scalar demo $(DEMO) --data $(DATA)/demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(AGAIN)),--again)
+endif
 
 test: .venv/.dev ## Run every test (SCALAR_REQUIRE_DOCKER=1: a skipped Docker test fails; TESTS=tests/jobs: only those)
 	@RUN=$(RUN) TESTS="$(TESTS)" bash scripts/test.sh

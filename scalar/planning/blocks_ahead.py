@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
@@ -57,8 +59,9 @@ def lengths_of(ahead: Ahead, policy: Policy) -> list[int]:
     return [hours for hours in LENGTHS if hours <= most]
 
 
-def ends_of(wants: Wants, kind: Kind) -> list[datetime]:
-    return sorted({each.end for each in wants.endings if each.sku == kind.sku.id})
+def ends_of(wants: Wants, kind: Kind) -> dict[datetime, int]:
+    """When the time of nodes is nearly up, and of how many, busy or idle: more of it costs no boot."""
+    return {end: nodes for (sku, end), nodes in sorted(wants.nearly_up.items()) if sku == kind.sku.id}
 
 
 def most_wanted(kind: Kind, outlook: Outlook) -> int:
@@ -69,14 +72,17 @@ def most_wanted(kind: Kind, outlook: Outlook) -> int:
     return int(np.ceil((highest + flex) / kind.gpus - 1e-9))
 
 
-def owned_nodes(situation: Situation, kind: Kind, start: datetime, hours: int) -> Floats:
-    """Whole nodes by hour: those whose time covers it to its end, and what is ordered; less what may be sold."""
-    owned = np.zeros(hours)
+def owned_nodes(situation: Situation, kind: Kind, start: datetime, hours: int, sure: timedelta) -> Floats:
+    """Whole nodes that are there at every moment of an hour, and what is ordered; less what may be sold.
+
+    Of the first hour, until `sure` from now: what ends after that is seen to when its time is nearly up. Otherwise each
+    plan of an hour would buy it once more.
+    """
+    changes = [(float(hour), 0) for hour in range(hours)]
 
     def count(begin: datetime, end: datetime, nodes: int) -> None:
-        first = max(0, -((start - begin) // HOUR) if begin > start else 0)
-        last = min(hours, (end - start) // HOUR)
-        owned[first : max(first, last)] += nodes
+        changes.append((max(0.0, (begin - start) / HOUR), nodes))
+        changes.append((max(0.0, (end - start) / HOUR), -nodes))
 
     for seat in situation.owned:
         if seat.sku == kind.sku.id:
@@ -86,4 +92,15 @@ def owned_nodes(situation: Situation, kind: Kind, start: datetime, hours: int) -
             sign = 1 if order.side is Side.BUY else -1
             count(order.window.start, order.window.end, sign * order.window.nodes)
     standing = [node for node in situation.nodes if node.until is None and node.gpu_type == kind.sku.gpu_type]
+    owned = _least_of_each_hour(changes, hours, (situation.now + sure - start) / HOUR)
     return np.maximum(owned, 0.0) + sum(node.gpus for node in standing) / kind.gpus
+
+
+def _least_of_each_hour(changes: list[tuple[float, int]], hours: int, sure: float) -> Floats:
+    least, level = np.full(hours, np.inf), 0
+    for moment, group in groupby(sorted(changes), key=itemgetter(0)):
+        level += sum(nodes for _, nodes in group)
+        hour = int(moment)
+        if hour < hours and (hour > 0 or moment == 0 or moment < sure):
+            least[hour] = min(least[hour], level)
+    return least

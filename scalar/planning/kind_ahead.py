@@ -28,6 +28,7 @@ from scalar.planning.prices import Quotes, bid, soon
 from scalar.planning.programme import Answer, Offer, Question, Tail
 from scalar.planning.wants import Wants
 
+_RUNS_ALREADY = 0.999
 _LATER_EVERY = 6
 """Hours between the moments at which a block may begin later."""
 _OF_A_BID = 0.85
@@ -59,10 +60,9 @@ class KindAhead:
         self._start = soon(situation.now, policy)
         self._fast = at_once(self._ahead.fast[: self._hours]) / kind.gpus
         self._hourly = np.array(self._ahead.hourly[: self._hours])
-        self._owned = owned_nodes(situation, kind, self._start, self._hours)
+        self._owned = owned_nodes(situation, kind, self._start, self._hours, policy.extend_before)
         self._quotes = Quotes(situation.quotes)
         self._spare = [each for each in wants.spare if each.sku == kind.sku.id]
-        self._endings = wants.endings
         self._blocks, self._offers = self._ladders(wants)
         self._asked: Question | None = None
 
@@ -142,8 +142,12 @@ class KindAhead:
         return float(saved / (nodes * max(1, hours.stop - hours.start)))
 
     def _hours_of(self, block: Block) -> slice:
-        first = round((block.window.start - self._start) / HOUR)
+        first = self._hour_of(block.window.start)
         return slice(first, min(self._hours, first + round((block.window.end - block.window.start) / HOUR)))
+
+    def _hour_of(self, start: datetime) -> int:
+        """The hour in which it begins: until then the node that it extends is there."""
+        return min(self._hours - 1, max(0, int((start - self._start) / HOUR)))
 
     def _used(self, hours: slice, nodes: int, found: Answer) -> Floats:
         without = found.stock[hours] - nodes
@@ -170,13 +174,12 @@ class KindAhead:
     def _ladders(self, wants: Wants) -> tuple[list[Block], list[Offer]]:
         blocks: list[Block] = []
         offers: list[Offer] = []
-        starts = [(ActionKind.BUY, self._start)]
-        starts += [(ActionKind.EXTEND, end) for end in ends_of(wants, self._kind)]
-        for kind, start in starts:
-            group = sum(each.sku == self._kind.sku.id and each.end == start for each in wants.endings)
+        starts = [(ActionKind.BUY, self._start, MOST_AT_ONCE)]
+        starts += [(ActionKind.EXTEND, end, nodes) for end, nodes in ends_of(wants, self._kind).items()]
+        for kind, start, most in starts:
             for hours in lengths_of(self._ahead, self._policy):
                 before_nodes, before_cost = 0, Decimal(0)
-                for nodes in rungs(group if kind is ActionKind.EXTEND else MOST_AT_ONCE):
+                for nodes in rungs(most):
                     window = Rectangle(start=start, end=start + hours * HOUR, nodes=nodes)
                     price = self._quotes.price(Side.BUY, self._kind.sku.id, window)
                     if price is None:
@@ -188,12 +191,14 @@ class KindAhead:
         return blocks, offers
 
     def _offer(self, kind: ActionKind, start: datetime, hours: int, price: float, most: float) -> Offer:
-        first = min(self._hours - 1, max(0, round((start - self._start) / HOUR)))
+        first = self._hour_of(start)
         last = min(self._hours, first + hours)
         bill = price * hours * float(self._policy.bid_up)
         adds = kind is ActionKind.BUY
         # Where skill is small, it must be worth more than it costs by a margin.
         cost = price / float(self._ahead.authority.limit_price) * (last - first)
+        # At one price, a machine that runs is better than one that boots.
+        cost *= 1 if adds else _RUNS_ALREADY
         return Offer(start=first, end=last, cost=cost, most=most, bill=bill, adds=adds)
 
     def _later(self) -> list[Offer]:

@@ -7,8 +7,9 @@
    open already.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from scalar.jobs.model import Tier
@@ -45,6 +46,8 @@ class Wants:
     """By type: what the buffer lacks, beyond `endings`."""
     spare: tuple[Spare, ...]
     machines: int
+    nearly_up: Mapping[tuple[str, datetime], int] = field(default_factory=dict)
+    """Nodes whose time is nearly up, needed or not: by kind of machine, and end."""
 
 
 FOR_THE_BUFFER = Wish(tier=Tier.FAST)
@@ -65,6 +68,11 @@ def wanted(situation: Situation, policy: Policy) -> Wants:
         short_gpus={name: gpus for name, gpus in sorted(short.items()) if gpus > 0},
         spare=tuple(_spare(situation, policy, there, rooms)),
         machines=there.machines,
+        nearly_up=Counter(
+            (there.sku[node.id], end)
+            for node in situation.nodes
+            if (end := _nearly_up(node, situation.now, policy, there)) is not None
+        ),
     )
 
 

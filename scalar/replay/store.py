@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from scalar.billing import cost_store, fill_store, rate_cards_store, rated_store
 from scalar.billing.fill_store import FillFact
 from scalar.billing.money import micros
-from scalar.database import Transaction
+from scalar.database import Transaction, one
 from scalar.jobs.model import Tier
 from scalar.market.model import Side, Sku
 from scalar.market.store import skus
@@ -22,6 +22,7 @@ from scalar.replay.model import A_KIND, Arrival, History, Part, Report, Setup
 _REPORT = TypeAdapter(Report)
 _EARLIER = timedelta(weeks=6)
 _FLEX_WAIT = timedelta(days=1)
+_FINE = Decimal("0.0001")
 
 
 def records(tx: Transaction, month: Window) -> Records:
@@ -82,15 +83,9 @@ def recorded_parts(tx: Transaction, start: datetime, end: datetime) -> list[Part
         sku = _traded(tx, gpu_type, end)
         if sku is not None:
             prices = _prices(tx, sku, end)
-            earlier = used_by_hour(tx, gpu_type, Tier.FAST, start - _EARLIER, start)
-            history = History(
-                start=start,
-                end=end,
-                arrivals=tuple(came),
-                prices=prices,
-                earlier=() if earlier is None else tuple(earlier.tolist()),
-            )
-            found.append(Part(history=history, setup=Setup(sku=_kind(tx, sku, gpu_type))))
+            earlier = _wanted(tx, gpu_type, start - _EARLIER, start)
+            history = History(start=start, end=end, arrivals=tuple(came), prices=prices, earlier=earlier)
+            found.append(Part(history=history, setup=_quoted(tx, _kind(tx, sku, gpu_type), sku, start, end)))
     return found
 
 
@@ -133,6 +128,44 @@ def _traded(tx: Transaction, gpu_type: str, before: datetime) -> str | None:
 def _prices(tx: Transaction, sku: str, before: datetime) -> dict[datetime, Decimal]:
     query = "select hour, average from market_prices where average is not null and hour < %s and sku = %s order by hour"
     return {row["hour"]: row["average"] for row in tx.execute(query, [before, sku])}
+
+
+def _wanted(tx: Transaction, gpu_type: str, start: datetime, end: datetime) -> tuple[float, ...]:
+    """By hour, from the first that is known: what demand history says, or else what ran."""
+    rows = tx.execute(
+        """with known as (select min(hour) as first from demand_hours where hour >= %(start)s and hour < %(end)s)
+           select coalesce(sum(d.running + d.queued), 0)::float8 as gpus
+           from known cross join generate_series(first, %(end)s - interval '1 hour', interval '1 hour') as h (hour)
+           left join demand_history d on d.hour = h.hour and d.gpu_type = %(gpu_type)s and d.tier = %(tier)s
+           group by h.hour order by h.hour""",
+        {"start": start, "end": end, "gpu_type": gpu_type, "tier": Tier.FAST},
+    )
+    wanted = tuple(row["gpus"] for row in rows)
+    if any(wanted):
+        return wanted
+    used = used_by_hour(tx, gpu_type, Tier.FAST, start, end)
+    return () if used is None else tuple(used.tolist())
+
+
+def _quoted(tx: Transaction, kind: Sku, sku: str, start: datetime, end: datetime) -> Setup:
+    """What a day and a week cost by what an hour did, and what was bid, as the market quoted them then, on average."""
+    row = one(
+        tx,
+        """select avg(q.day / q.one) as day, avg(q.week / q.one) as week, avg(q.bid / q.one) as bid
+           from market_prices p cross join lateral (
+               select (quotes -> '1h' ->> 'buy')::numeric as one, (quotes -> '24h' ->> 'buy')::numeric as day,
+                   (quotes -> '168h' ->> 'buy')::numeric as week, (quotes -> '1h' ->> 'sell')::numeric as bid) q
+           where p.sku = %(sku)s and p.hour >= %(start)s and p.hour < %(end)s and q.one > 0""",
+        {"sku": sku, "start": start, "end": end},
+    )
+    usual = Setup()
+    ratios = {1: Decimal(1), 24: _ratio(row["day"], usual.block_ratios[24])}
+    ratios[168] = _ratio(row["week"], usual.block_ratios[168])
+    return Setup(sku=kind, block_ratios=ratios, bid_ratio=_ratio(row["bid"], usual.bid_ratio))
+
+
+def _ratio(quoted: Decimal | None, usual: Decimal) -> Decimal:
+    return usual if quoted is None else quoted.quantize(_FINE)
 
 
 def _kind(tx: Transaction, sku: str, gpu_type: str) -> Sku:

@@ -10,6 +10,7 @@ from scalar_api.cli import (
     admin,
     capacity,
     coupons,
+    demo,
     invoices,
     jobs,
     margin,
@@ -41,6 +42,7 @@ The API and the key are found in `SCALAR_API_URL` and `SCALAR_API_KEY`, or else 
 )
 
 up.register(app)
+app.add_typer(demo.app, name="demo")
 jobs.register(app)
 margin.register(app)
 replay.register(app)

@@ -78,6 +78,15 @@ class DataFolder:
                 f" {_LEAST_FREE // 1024**2} MiB to start safely. Free some space, or use --data on another disk."
             )
 
+    def remove(self) -> None:
+        """All that stands where Scalar puts it; nothing else that is there. Raises: `UpError` where one is running."""
+        if not self.root.exists():
+            return
+        self.open()
+        self.close()
+        for path in (self.postgres, self.dagster_home, self.logs, self.agent, self.market, self.stripe):
+            shutil.rmtree(path, ignore_errors=True)
+
     def close(self) -> None:
         """Let another platform have it."""
         if self._lock is not None:

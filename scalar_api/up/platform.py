@@ -196,7 +196,7 @@ class Platform:
             name="webserver",
             argv=[*argv, "-w", str(self.folder.dagster_home / "workspace.yaml"), "--log-level", "warning"],
             env=self._dagster_env(),
-            ready=lambda: _ok(f"{self.dagster_url}/server_info"),
+            ready=lambda: is_up(f"{self.dagster_url}/server_info"),
         )
 
     def _daemon(self) -> Service:
@@ -208,11 +208,11 @@ class Platform:
         if self.options.nudge:
             env["SCALAR_DAGSTER_URL"] = self.dagster_url
         argv = [sys.executable, "-m", "scalar_api", "--port", str(self.options.api_port)]
-        return Service(name="api", argv=argv, env=env, ready=lambda: _ok(f"{self.api_url}/readyz"))
+        return Service(name="api", argv=argv, env=env, ready=lambda: is_up(f"{self.api_url}/readyz"))
 
     def _agent(self, token: str) -> Service:
         env = {
-            **_inherited(),
+            **inherited(),
             "SCALAR_AGENT_API_URL": self.api_url,
             "SCALAR_AGENT_JOIN_TOKEN": token,
             "SCALAR_AGENT_STATE_DIR": str(self.folder.agent),
@@ -233,8 +233,8 @@ class Platform:
             name="market",
             # The port of the API may be another than when a machine was bought.
             argv=[*argv, "--machine-runtime", self.options.runtime, "--machine-api", self.api_url],
-            env={**_inherited(), **(self.options.extra_env or {})},
-            ready=lambda: _ok(f"{self.market_url}/sandbox/clock"),
+            env={**inherited(), **(self.options.extra_env or {})},
+            ready=lambda: is_up(f"{self.market_url}/sandbox/clock"),
             stop_within=30,
         )
 
@@ -244,8 +244,8 @@ class Platform:
         return Service(
             name="stripe",
             argv=[*argv, "--port", str(self._stripe_port), "--webhook-url", webhook],
-            env=_inherited(),
-            ready=lambda: _ok(f"{self._stripe_url}/sandbox/v1/clock"),
+            env=inherited(),
+            ready=lambda: is_up(f"{self._stripe_url}/sandbox/v1/clock"),
         )
 
     def _node_has_joined(self) -> bool:
@@ -258,7 +258,7 @@ class Platform:
 
     def _env(self) -> dict[str, str]:
         return {
-            **_inherited(),
+            **inherited(),
             "SCALAR_DATABASE_URL": self._database_url,
             "SCALAR_DAGSTER_PUBLIC_URL": self.dagster_url,
             # On one machine whoever listens for webhooks is on it too.
@@ -299,7 +299,7 @@ def _in_schema(url: str, schema: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{schema}"
 
 
-def _inherited() -> dict[str, str]:
+def inherited() -> dict[str, str]:
     """The environment, less settings that were meant for another Scalar or Dagster."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("SCALAR_", "DAGSTER_"))}
 
@@ -318,7 +318,7 @@ def _bin(name: str) -> str:
     return str(path)
 
 
-def _ok(url: str) -> bool:
+def is_up(url: str) -> bool:
     try:
         return httpx.get(url, timeout=5).is_success
     except httpx.HTTPError:

@@ -105,10 +105,10 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - no other way to ask for it
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - no other way to ask for it
             )
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Even if this process is killed, no service of it is left behind (Linux)."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -17,14 +17,14 @@ from scalar_api.up.platform import Options, Platform, Step
 from scalar_api.up.purchase import watch_purchase
 from scalar_api.up.sample import SampleResult, run_sample, runtime_of
 
-_console = Console(highlight=False)
+console = Console(highlight=False)
 
 
 def run(options: Options, *, sample: bool, once: bool) -> int:
     """Until Ctrl-C, or with `once` until the sample job has ended; the exit code."""
-    stop = _stop_signals()
-    progress = _progress()
-    platform = Platform(options, progress, _restarted)
+    stop = stop_signals()
+    progress = progress_lines()
+    platform = Platform(options, progress, tell_restart)
     code = 0
     try:
         platform.start()
@@ -35,22 +35,22 @@ def run(options: Options, *, sample: bool, once: bool) -> int:
         if not once:
             _where_to_look(platform)
             stop.wait()
-    except _InterruptedError:
+    except InterruptedSession:
         code = 130 if once else 0
     except (UpError, ScalarError) as error:
-        _console.print(f"\n[red]scalar up:[/red] {escape(str(error))}", soft_wrap=True)
+        console.print(f"\n[red]scalar up:[/red] {escape(str(error))}", soft_wrap=True)
         code = 1
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        _console.print("\n[red]scalar up:[/red] the disk is full: free some space and start again. Nothing is lost.")
+        console.print("\n[red]scalar up:[/red] the disk is full: free some space and start again. Nothing is lost.")
         code = 1
     finally:
-        _stop(platform)
+        stop_platform(platform)
     return code
 
 
-class _InterruptedError(Exception):
+class InterruptedSession(Exception):
     """Ctrl-C while it was starting or while the sample job ran."""
 
 
@@ -65,7 +65,7 @@ class _Stop:
         try:
             while not self._event.wait(3600):
                 pass
-        except _InterruptedError:
+        except InterruptedSession:
             return
 
     def signalled(self, *_: object) -> None:
@@ -73,39 +73,37 @@ class _Stop:
             return
         self._stopping = True
         self._event.set()
-        raise _InterruptedError
+        raise InterruptedSession
 
 
-def _stop_signals() -> _Stop:
+def stop_signals() -> _Stop:
     stop = _Stop()
     signal.signal(signal.SIGINT, stop.signalled)
     signal.signal(signal.SIGTERM, stop.signalled)
     return stop
 
 
-def _progress() -> Callable[[Step], None]:
+def progress_lines() -> Callable[[Step], None]:
     began = time.monotonic()
 
     def tell(step: Step) -> None:
-        _console.print(f"[dim]{time.monotonic() - began:5.1f} s[/dim]  [bold]{step.name}[/bold]  {step.detail}")
+        console.print(f"[dim]{time.monotonic() - began:5.1f} s[/dim]  [bold]{step.name}[/bold]  {step.detail}")
 
     return tell
 
 
-def _restarted(name: str, code: int) -> None:
-    _console.print(f"[yellow]{name} ended by itself (exit code {code}) and is started again.[/yellow]")
+def tell_restart(name: str, code: int) -> None:
+    console.print(f"[yellow]{name} ended by itself (exit code {code}) and is started again.[/yellow]")
 
 
 def _say_runtime(node: dict[str, object]) -> None:
-    _console.print(
-        f"\nnode [bold]{node['name']}[/bold]: {node['gpus']} declared GPUs, runtime {node['runtime_notice']}"
-    )
+    console.print(f"\nnode [bold]{node['name']}[/bold]: {node['gpus']} declared GPUs, runtime {node['runtime_notice']}")
 
 
 def _sample(platform: Platform, *, docker: bool) -> None:
-    _console.print("\n[bold]A sample job[/bold], submitted over REST as a customer would:\n")
-    result = run_sample(platform, docker=docker, write=lambda line: _console.out(f"  | {line}"))
-    _console.print(_summary(result), soft_wrap=True)
+    console.print("\n[bold]A sample job[/bold], submitted over REST as a customer would:\n")
+    result = run_sample(platform, docker=docker, write=lambda line: console.out(f"  | {line}"))
+    console.print(_summary(result), soft_wrap=True)
 
 
 def _summary(result: SampleResult) -> str:
@@ -124,7 +122,7 @@ def _summary(result: SampleResult) -> str:
 def _where_to_look(platform: Platform) -> None:
     scalar = Path(sys.executable).parent / "scalar"
     shown = scalar.relative_to(Path.cwd()) if scalar.is_relative_to(Path.cwd()) else scalar
-    _console.print(
+    console.print(
         f"\n[bold]Up.[/bold] Ctrl-C stops everything; the data stays in {platform.folder.root}."
         f"\n  API docs   {platform.api_url}/docs"
         f"\n  Dagster    {platform.dagster_url}"
@@ -135,10 +133,10 @@ def _where_to_look(platform: Platform) -> None:
     )
 
 
-def _stop(platform: Platform) -> None:
+def stop_platform(platform: Platform) -> None:
     """A second Ctrl-C changes nothing: what was begun is ended in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _console.print()
+    console.print()
     platform.stop()
-    _console.print("stopped")
+    console.print("stopped")

@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from situations import H100, a_kind, a_situation, a_waiting_job, at, bought
 
-from scalar.market.model import Side
+from scalar.market.model import Rectangle, Side
 from scalar.planning import reactive
-from scalar.planning.model import ActionKind, Policy, Quote
+from scalar.planning.model import ActionKind, OpenOrder, Policy, Quote
 from scalar.planning.optimal import decide, questions
 from scalar.planning.outlook import Ahead, Authority, Outlook, funded, levels
 
 USUAL = Policy(max_nodes=64)
 BY_LENGTH = {1: Decimal("16.8"), 24: Decimal(10), 168: Decimal(9)}
+BY_THE_HOUR = {1: Decimal("16.8")}
 BID = Decimal(6)
 
 
@@ -69,6 +70,24 @@ def test_steady_demand_is_bought_ahead_in_long_blocks():
 
 def test_what_is_owned_or_ordered_is_not_bought_again():
     assert decided(only_h100(bought("a", 60 * 49), bought("b", 60 * 49)), an_outlook(16)).plan.actions == ()
+
+
+@pytest.mark.parametrize("left", [16, 31, 59])
+def test_a_node_that_ends_within_the_hour_is_not_bought_again_beside_it(left: int):
+    """The plans that follow see to it before its time is up."""
+    assert decided(only_h100(bought("a", left)), an_outlook(8), prices=BY_THE_HOUR).plan.actions == ()
+
+
+def test_an_idle_node_that_will_be_wanted_goes_on_instead_of_another_that_boots():
+    (action,) = decided(only_h100(bought("a", 10)), an_outlook(8), prices=BY_THE_HOUR).plan.actions
+    assert (action.kind, action.window.start, action.window.nodes) == (ActionKind.EXTEND, at(10), 1)
+
+
+def test_what_follows_a_nodes_end_is_not_bought_again():
+    window = Rectangle(start=at(10), end=at(130), nodes=1)
+    ordered = OpenOrder(id="order_1", side=Side.BUY, sku=H100.id, window=window)
+    situation = only_h100(bought("a", 10), open_orders=[ordered])
+    assert decided(situation, an_outlook(8), prices=BY_THE_HOUR).plan.actions == ()
 
 
 def test_no_outlook_is_the_reactive_plan():

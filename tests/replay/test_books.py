@@ -4,6 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from scalar.billing import ledger_store
 from scalar.billing.ledger import CREDITS, REVENUE, SUPPLIER_COST
@@ -12,9 +13,12 @@ from scalar.billing.pricing.graduated import Graduated
 from scalar.billing.rate_cards import RateCard
 from scalar.billing.rates import set_rate_card
 from scalar.database import Transaction
+from scalar.forecasts import demand_store
+from scalar.forecasts.demand import Demand
 from scalar.metering.model import Window
 from scalar.protocol import TaskEnding
 from scalar.replay.books import books, rated
+from scalar.replay.model import Setup
 from scalar.replay.store import ledger_rows, rated_rows, recorded_parts, records
 from tests.billing.bought import a_block, a_machine, a_run, at, sold
 from tests.billing.month import Months
@@ -72,6 +76,36 @@ def test_another_price_is_another_ledger(month: Transaction):
     """Or the test above could not fail."""
     month.execute("update blocks set price = price + 0.00006")
     assert books(records(month, MONTH)) != ledger_rows(month, MONTH)
+
+
+def a_price(tx: Transaction, price: int, quotes: dict[str, dict[str, str]]) -> None:
+    tx.execute("insert into skus values ('isku_a', 'a', 'H100', 8, %s) on conflict do nothing", [NOON])
+    tx.execute(
+        """insert into market_prices (sku, hour, trades, node_hours, low, average, high, quotes)
+           values ('isku_a', %s, 1, 1, %s, %s, %s, %s)""",
+        [FIRST, price, price, price, Jsonb(quotes)],
+    )
+
+
+def test_blocks_cost_by_what_the_market_quoted_then_and_else_by_what_is_usual(month: Transaction):
+    a_price(month, 20, {"1h": {"buy": "20", "sell": "19"}, "24h": {"buy": "15"}, "168h": {}})
+    (part,) = recorded_parts(month, MONTH.start, MONTH.end)
+    usual = Setup()
+    assert part.setup.block_ratios == {1: 1, 24: Decimal("0.75"), 168: usual.block_ratios[168]}
+    assert part.setup.bid_ratio == Decimal("0.95")
+    month.execute("update market_prices set quotes = '{}'")
+    (part,) = recorded_parts(month, MONTH.start, MONTH.end)
+    assert (part.setup.block_ratios, part.setup.bid_ratio) == (usual.block_ratios, usual.bid_ratio)
+
+
+def test_what_was_wanted_before_is_demand_history_from_the_first_hour_that_was_looked_at(month: Transaction):
+    a_price(month, 20, {})
+    hours = [FIRST - timedelta(hours=3), FIRST - timedelta(hours=1), FIRST]
+    for hour, wanted in zip(hours, (5.0, 7.0, 9.0), strict=True):
+        demand_store.clear_hour(month, hour, NOON)
+        demand_store.insert(month, hour, [Demand(gpu_type="H100", tier="fast", running=wanted - 1, queued=1.0)])
+    (part,) = recorded_parts(month, MONTH.start, MONTH.end)
+    assert part.history.earlier == (5.0, 0.0, 7.0)
 
 
 def test_the_jobs_that_ran_are_a_history_with_the_prices_of_their_gpu_type(month: Transaction):
