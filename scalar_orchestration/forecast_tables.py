@@ -27,12 +27,12 @@ def forecasts_table(made: Iterable[Made], names: Mapping[str, str]) -> dg.TableM
         [
             called(each.subject, names),
             each.forecast.member,
-            "; ".join(each.forecast.notes),
             *_means(each.forecast.quantiles),
+            "; ".join(each.forecast.notes),
         ]
         for each in made
     ]
-    return _table(["series", "member", "notes"], ["day_low", "day", "day_high", "week"], rows)
+    return _table(["series", "member"], ["day_low", "day", "day_high", "week"], rows, last=["notes"])
 
 
 def skill_table(skills: Mapping[Subject, Skill], names: Mapping[str, str]) -> dg.TableMetadataValue:
@@ -42,9 +42,9 @@ def skill_table(skills: Mapping[Subject, Skill], names: Mapping[str, str]) -> dg
         given = authority(skill)
         figures = [skill.mase, skill.naive, skill.pinball, skill.coverage]
         power = [float(given.limit_price), float(given.order_size), float(given.horizon_hours)]
-        rows.append([subject.kind.value, called(subject, names), given.why, float(skill.hours), *figures, *power])
+        rows.append([subject.kind.value, called(subject, names), float(skill.hours), *figures, *power, given.why])
     numbers = ["hours", "mase", "naive_mase", "pinball", "coverage", "limit_price", "order_size", "horizon_hours"]
-    return _table(["kind", "series", "why"], numbers, rows)
+    return _table(["kind", "series"], numbers, rows, last=["why"])
 
 
 def called(subject: Subject, names: Mapping[str, str]) -> str:
@@ -53,13 +53,20 @@ def called(subject: Subject, names: Mapping[str, str]) -> str:
 
 def _means(quantiles: Floats) -> list[float]:
     day = quantiles[:24].mean(axis=0)
-    return [round(float(each), 3) for each in (day[0], day[MEDIAN], day[-1], quantiles[:, MEDIAN].mean())]
+    return [float(each) for each in (day[0], day[MEDIAN], day[-1], quantiles[:, MEDIAN].mean())]
 
 
-def _table(texts: Sequence[str], numbers: Sequence[str], rows: Iterable[_Row]) -> dg.TableMetadataValue:
-    names = [*texts, *numbers]
-    columns = [dg.TableColumn(name) for name in texts] + [dg.TableColumn(name, "float") for name in numbers]
+def _table(
+    texts: Sequence[str], numbers: Sequence[str], rows: Iterable[_Row], *, last: Sequence[str] = ()
+) -> dg.TableMetadataValue:
+    """`last`: long texts, which would make the columns after them narrow."""
+    names = [*texts, *numbers, *last]
+    columns = [dg.TableColumn(name, "float" if name in numbers else "string") for name in names]
     return dg.MetadataValue.table(
-        records=[dg.TableRecord(dict(zip(names, row, strict=True))) for row in rows],
+        records=[dg.TableRecord({name: _short(value) for name, value in zip(names, row, strict=True)}) for row in rows],
         schema=dg.TableSchema(columns=columns),
     )
+
+
+def _short(value: str | float | None) -> str | float | None:
+    return round(value, 3) if isinstance(value, float) else value

@@ -124,11 +124,11 @@ def forecast_skill(database: PostgresResource) -> dg.MaterializeResult:  # type:
     names = _names(database)
     return dg.MaterializeResult(
         metadata={
+            "said_and_came": told_plot(told, names),
+            "skill_by_day": skill_plot(days, names),
+            "skill": skill_table(skills, names),
             "scored_now": scored,
             "hours_scored": sum(each.hours for each in skills.values()),
-            "skill": skill_table(skills, names),
-            "skill_by_day": skill_plot(days, names),
-            "said_and_came": told_plot(told, names),
             "rule": dg.MetadataValue.md(_RULE),
         }
     )
@@ -235,8 +235,8 @@ def _shown(made: Sequence[Made], names: Mapping[str, str], unit: str, *, nothing
         metadata={
             "series": len(made),
             "from": f"{made[0].forecast.start:%Y-%m-%d %H:%M} UTC",
-            "forecasts": forecasts_table(made, names),
             "week_ahead": ahead_plot(made, names, unit),
+            "forecasts": forecasts_table(made, names),
         }
     )
 

@@ -44,6 +44,7 @@ def capacity_plan(database: PostgresResource, market: MarketResource) -> dg.Mate
     names = {kind.sku.id: kind.sku.alias for kind in made.situation.kinds}
     return dg.MaterializeResult(
         metadata={
+            **({"ahead": plan_plot(made.decided.seen, names, made.situation.now)} if made.decided else {}),
             "plan": made.id,
             "policy": f"{choice.policy}: {choice.why}",
             "dry_run": desk.settings.dry_run,
@@ -54,7 +55,6 @@ def capacity_plan(database: PostgresResource, market: MarketResource) -> dg.Mate
             "nodes": len(made.situation.nodes),
             "idle_nodes": sum(node.free_gpus == node.gpus for node in made.situation.nodes),
             "nodes_wanted": sum(each.window.nodes for each in made.plan.actions if each.kind == "buy"),
-            **({"ahead": plan_plot(made.decided.seen, names, made.situation.now)} if made.decided else {}),
         }
     )
 

@@ -46,8 +46,8 @@ def policy_replay(context: dg.AssetExecutionContext, database: PostgresResource)
         metadata={
             "jobs": sum(len(part.history.arrivals) for part in parts),
             "gpu_types": ", ".join(part.setup.sku.gpu_type for part in parts),
-            "policies": reports_table(every),
             "in_dollars": reports_plot(every),
+            "policies": reports_table(every),
         }
     )
 

@@ -6,6 +6,7 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from scalar.capacity.placing import run_pass
 from scalar.database import Database, Transaction
 from scalar.forecasts import demand_store
 from scalar.forecasts import store as forecasts
@@ -36,7 +37,7 @@ H100 = Subject(kind=Kind.DEMAND, name="H100", tier="fast")
 
 @pytest.fixture
 def busy_week(database: Database) -> None:
-    """64 GPUs were wanted in every hour, as was forecast, and an hour of a node cost $16.80."""
+    """64 GPUs were wanted in every hour, as was forecast, and are now; an hour of a node cost $16.80."""
     end = hour_of(utc_now())
     with database.transaction() as tx:
         # Prophet is not what this is about.
@@ -46,6 +47,10 @@ def busy_week(database: Database) -> None:
             demand_store.clear_hour(tx, hour, utc_now())
             demand_store.insert(tx, hour, [Demand(gpu_type="H100", tier="fast", running=64.0)])
         _scored(tx, end)
+        customer = a_customer(tx)
+        for _ in range(8):
+            a_job_of(tx, customer, gpus=8, gpu_type="H100", now=utc_now())
+        run_pass(tx, utc_now())
         tx.execute(
             """insert into market_prices (sku, hour, trades, node_hours, low, average, high)
                values ('isku_sea3h100', %s, 1, 4, 16, 16.8, 17)""",
@@ -79,7 +84,7 @@ def test_what_was_forecast_is_planned_and_ordered_within_the_caps(
     bought = [each for each in plan.plan.actions if each.kind is ActionKind.BUY]
     assert bought
     assert max(each.window.end - each.window.start for each in bought) >= 24 * HOUR
-    assert all("node-hours that are expected to want them" in each.reason for each in bought)
+    assert any("node-hours that are expected to want them" in each.reason for each in bought)
     assert isinstance(plan_orders(database=resource, market=market), dg.SkipReason)
     with database.transaction() as tx:
         orders = market_store.open_orders(tx)
