@@ -18,7 +18,7 @@ export DO_NOT_TRACK = 1
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  make run DEMO=week plays a week of it in a quarter of an hour (ONCE=1: exits after it; AGAIN=1: replaces an earlier one)"
+	@echo "  make run DEMO=week plays a week of it in some twenty-five minutes (ONCE=1: exits after it; AGAIN=1: replaces an earlier one)"
 	@echo "  The first time, each sets up its own environment: python3 (3.11 to 3.13) and make are all it needs."
 
 run: .venv/.run ## Start the whole platform here and run a sample job; Ctrl-C stops it (ONCE=1: exit after the sample)
