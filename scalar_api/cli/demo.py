@@ -29,7 +29,7 @@ def week(
     again: Annotated[bool, typer.Option("--again", help="Replace an earlier demo's data.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Stop once the week was played.")] = False,
 ) -> None:
-    """Watch a week go by in some twenty-five minutes: plans, orders on a sandbox market, nodes, jobs, money; the replay.
+    """Watch a week go by in twenty-five minutes: plans, orders on a sandbox market, nodes, jobs, money; the replay.
 
     A week of the past is played by the platform's own sensors, schedules and assets. Ctrl-C stops it.
     """
