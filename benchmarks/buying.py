@@ -1,19 +1,24 @@
 """Blocks or single hours? The buying rule's cost over the least possible, on demand that it has never seen.
 
 `python -m benchmarks.buying --data ../shared/data`: a block costs 1.0 per node-hour, an hour 2.1. Of a block that
-outlasts the series only the hours within it count, for the rule as for the optimum. The rule knows the hour that begins
-and what was before it; it starts with nothing of its own. A year takes a minute or two of one core.
+outlasts the series only the hours within it count, for the rule as for the optimum. The rule knows the hour that
+begins, what was before it, and the forecast that would have been issued at the last midnight; it starts with nothing of
+its own. A year takes some ten minutes of one core, half of them forecasts.
 Other series are tried with `--series FILE --column NAME`.
 """
 
 import argparse
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.forecasts import issued, lifetimes
+from scalar.forecasts.model import HOUR, Series
+from scalar.forecasts.scenarios import at_levels
 from scalar.planning.buying import BuyingRule, follow
 from scalar.planning.deadlines import (
     Outlook,
@@ -24,11 +29,12 @@ from scalar.planning.deadlines import (
     run,
     uniform_progress,
 )
-from scalar.planning.flexing import follow_flex
+from scalar.planning.experts import DAY, ROLLING, WEEK, as_forecast
+from scalar.planning.flexing import follow_flex, spread
 from scalar.planning.highs import Floats
 from scalar.planning.oracle import Terms, accrued, perfect_cost
 
-DAY, WEEK = 24, 168
+_SCENARIOS = 12
 FLEX, SLACK = 0.3, 24
 
 
@@ -50,8 +56,10 @@ def measured(data: Path = Path("../shared/data")) -> dict[str, float]:
     if not (data / "demand").is_dir():
         print(f"{data}: isn't there, so that only made-up steps are measured. --data FOLDER names another.")
     else:
-        for name, series, start, end, hours, goal in real(data):
-            results |= compared(name, series, start, end, hours, goal)
+        for name, series, jobs, begin, until, hours, goal in real(data):
+            start, end = where(series, begin), where(series, until)
+            paths = told(series, None if jobs is None else data / jobs, start, end)
+            results |= compared(name, series.to_numpy(float), start, end, hours, goal, paths)
         results |= with_deadlines(data)
     return results | adversarial()
 
@@ -97,38 +105,63 @@ def with_deadlines(data: Path, jobs: int = 400) -> dict[str, float]:
     }
 
 
-def real(data: Path) -> Iterator[tuple[str, Floats, int, int, int, float]]:
+def real(data: Path) -> "Iterator[tuple[str, pd.Series[Any], str | None, str, str, int, float]]":
+    """Name, series, the file of its jobs, first day, day after the last, hours of a block, goal."""
     philly = read(data / "demand" / "philly_hourly_gpus.csv")
-    start, end = where(philly, "2017-10-17"), where(philly, "2017-12-12")
     for hours, goal in ((DAY, 1.10), (WEEK, 1.07)):
-        yield f"Philly GPUs, {hours} h", philly.to_numpy(float), start, end, hours, goal
-    snowflake = read(data / "demand" / "snowflake_total_hourly.csv.gz")
-    start, end = where(snowflake, "2023-01-01"), where(snowflake, "2024-01-01")
-    yield "Snowflake total 2023, 168 h", snowflake.to_numpy(float), start, end, WEEK, 1.003
+        yield f"Philly GPUs, {hours} h", philly, "jobs/philly_jobs.csv.gz", "2017-10-17", "2017-12-12", hours, goal
+    total = read(data / "demand" / "snowflake_total_hourly.csv.gz")
+    yield "Snowflake total 2023, 168 h", total, None, "2023-01-01", "2024-01-01", WEEK, 1.003
 
 
 def of_file(path: Path, column: str | None, start: str | None) -> dict[str, float]:
     series = read(path, column)
     first = where(series, start) if start else 6 * WEEK
+    paths = told(series, None, first, len(series))
     results: dict[str, float] = {}
     for hours in (DAY, WEEK):
-        results |= compared(f"{path.name}, {hours} h", series.to_numpy(float), first, len(series), hours, None)
+        results |= compared(f"{path.name}, {hours} h", series.to_numpy(float), first, len(series), hours, None, paths)
     return results
 
 
-def compared(name: str, series: Floats, start: int, end: int, hours: int, goal: float | None) -> dict[str, float]:
+def told(series: "pd.Series[Any]", jobs: Path | None, start: int, end: int) -> dict[int, Floats]:
+    """Each midnight's forecast, from six weeks before the first hour on: scenarios (n, hours), by the hour."""
+    begun = series.index[0].to_pydatetime()
+    known = Series(
+        start=begun, values=series.to_numpy(float), lifetimes=None if jobs is None else lifetimes(jobs, begun)
+    )
+    first = max(midnight(begun + (start - 6 * WEEK) * HOUR), midnight(begun) + timedelta(days=2))
+    made = issued(known, first, midnight(begun + end * HOUR))
+    levels = (np.arange(_SCENARIOS) + 0.5) / _SCENARIOS
+    return {
+        (hour - begun) // HOUR: np.stack([at_levels(row, levels) for row in quantiles], axis=1)
+        for hour, quantiles in made.items()
+    }
+
+
+def midnight(hour: datetime) -> datetime:
+    return hour.replace(hour=0)
+
+
+def compared(
+    name: str, series: Floats, start: int, end: int, hours: int, goal: float | None, forecasts: dict[int, Floats]
+) -> dict[str, float]:
     terms, demand = Terms(hours=hours), series[start:end]
     cheapest = perfect_cost(demand, terms)
     said = "" if goal is None else f" (goal ≤ {goal})"
-    stock = follow(BuyingRule(terms=terms), series, start, end)
+    rule = BuyingRule(terms=terms, rolling={"from now": ROLLING["from now"], "forecast": as_forecast(forecasts)})
     results = {
-        f"{name}: cost over the optimum's{said}": float(accrued(stock, demand, terms).sum()) / cheapest,
+        f"{name}: cost over the optimum's{said}": cost_of(follow(rule, series, start, end), demand, terms) / cheapest,
+        f"{name}: without forecasts": cost_of(follow(BuyingRule(terms=terms), series, start, end), demand, terms)
+        / cheapest,
         f"{name}: the last block's quantile": last_quantile(series, start, end, terms) / cheapest,
         f"{name}: all by the hour": terms.hourly * float(demand.sum()) / cheapest,
     }
     fast, flex = (1 - FLEX) * series, FLEX * series
     cheapest = perfect_cost(fast[start:end], terms, flex=flex[start:end], slack=SLACK)
-    made = follow_flex(BuyingRule(terms=terms), fast, flex, SLACK, start, end)
+    wanted = {at: np.stack([spread_ahead(path, flex[:at]) for path in paths]) for at, paths in forecasts.items()}
+    rule = BuyingRule(terms=terms, rolling={"from now": ROLLING["from now"], "forecast": as_forecast(wanted)})
+    made = follow_flex(rule, fast, flex, SLACK, start, end)
     paid = float((terms.block * made.stock + terms.hourly * made.hourly).sum())
     unmet = float((made.stock + made.hourly + 1e-6 < fast[start:end]).mean())
     undone = max(0.0, float(flex[start:end].sum() - made.done.sum()))
@@ -137,6 +170,16 @@ def compared(name: str, series: Floats, start: int, end: int, hours: int, goal: 
         f"{name}: Fast hours unmet (goal ≤ 0.001)": unmet,
         f"{name}: Flex work late or undone (goal 0)": round(made.late + undone, 6),
     }
+
+
+def spread_ahead(path: Floats, flex_before: Floats) -> Floats:
+    """A path of all demand, as `spread` sees it."""
+    flex = np.append(flex_before[-SLACK:], FLEX * path)
+    return (1 - FLEX) * path + spread(np.zeros(len(flex)), flex, SLACK)[-len(path) :]
+
+
+def cost_of(stock: Floats, demand: Floats, terms: Terms) -> float:
+    return float(accrued(stock, demand, terms).sum())
 
 
 def last_quantile(series: Floats, start: int, end: int, terms: Terms) -> float:

@@ -11,8 +11,8 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,11 @@ from scalar.forecasts.calibration import calibrate
 from scalar.forecasts.combining import rolled
 from scalar.forecasts.forecasting import BACKTEST_DAYS, backtest, bands, forecast, members
 from scalar.forecasts.history import CAP, WEEK, History
-from scalar.forecasts.model import HOUR, MEDIAN, Floats, Series
+from scalar.forecasts.model import HORIZON, HOUR, MEDIAN, QUANTILES, Floats, Lifetimes, Series
 from scalar.forecasts.skill import inside, pinball, scale
 
 _MIDNIGHT = 24
+_STRETCH = 60
 DEMAND, PRICES = "demand", "prices"
 
 
@@ -38,23 +39,32 @@ class Case:
     days: int
     goal: float | None = None
     until: datetime | None = None
+    jobs: str | None = None
+    """A file of the jobs that the series is the sum of, as the platform knows them of its own demand."""
+
+    @property
+    def alone(self) -> "Case":
+        """The series by itself."""
+        return replace(self, name=f"{self.name}, its jobs unknown", jobs=None)
 
 
 _PHILLY_ENDS = datetime(2017, 12, 12, tzinfo=UTC)
 """After that the trace runs dry: no more jobs were recorded."""
 _PRICES_END = datetime(2025, 11, 16, tzinfo=UTC)
+_PHILLY = Case(
+    name="Philly GPUs",
+    file=f"{DEMAND}/philly_hourly_gpus.csv",
+    column="gpus",
+    days=14,
+    until=_PHILLY_ENDS,
+    jobs="jobs/philly_jobs.csv.gz",
+)
 _H100 = f"{PRICES}/hourly_H100_80GB_SXM5.csv"
 GOALS = (
     Case(name="Snowflake total", file=f"{DEMAND}/snowflake_total_hourly.csv.gz", column="vms", days=60, goal=0.36),
     Case(name="Snowflake region 1", file=f"{DEMAND}/snowflake_region1_hourly.csv.gz", column="vms", days=30, goal=0.55),
-    Case(
-        name="Philly GPUs",
-        file=f"{DEMAND}/philly_hourly_gpus.csv",
-        column="gpus",
-        days=14,
-        goal=0.68,
-        until=_PHILLY_ENDS,
-    ),
+    replace(_PHILLY, goal=0.68),
+    replace(_PHILLY, goal=0.68).alone,
     Case(name="H100 mean offer", file=_H100, column="mean", days=10, goal=0.54, until=_PRICES_END),
 )
 OTHERS = (
@@ -70,14 +80,10 @@ OTHERS = (
         for until in (datetime(2022, 7, 1, tzinfo=UTC), datetime(2023, 5, 1, tzinfo=UTC))
     ),
     *(
-        Case(
-            name=f"Philly, to {until:%d %b}",
-            file=f"{DEMAND}/philly_hourly_gpus.csv",
-            column="gpus",
-            days=14,
-            until=until,
-        )
+        each
         for until in (datetime(2017, 11, 14, tzinfo=UTC), datetime(2017, 11, 28, tzinfo=UTC))
+        for case in [replace(_PHILLY, name=f"Philly, to {until:%d %b}", until=until)]
+        for each in (case, case.alone)
     ),
     *(
         Case(name=f"H100 {column} offer", file=_H100, column=column, days=10, until=_PRICES_END)
@@ -149,13 +155,22 @@ def read(data: Path, case: Case) -> Series:
     frame = pd.read_csv(data / case.file)
     hours = pd.to_datetime(frame[frame.columns[0]], utc=True)
     known = frame[case.column].to_numpy(dtype=float)
-    series = Series(start=hours.iloc[0].to_pydatetime(), values=known)
+    start = hours.iloc[0].to_pydatetime()
+    series = Series(start=start, values=known, lifetimes=lifetimes(data / case.jobs, start) if case.jobs else None)
     return series if case.until is None else series.until(case.until)
+
+
+def lifetimes(file: Path, start: datetime) -> Lifetimes:
+    jobs = pd.read_csv(file)
+    starts = (pd.to_datetime(jobs["timestamp"], utc=True) - start).dt.total_seconds().to_numpy(float) / 3600
+    return Lifetimes(
+        starts=starts, ends=starts + jobs["duration"].to_numpy(float) / 3600, gpus=jobs["num_gpus"].to_numpy(float)
+    )
 
 
 def evaluated(case: Case, series: Series, *, prophet: bool, exact: bool) -> Figures:
     history = History.of(series.last(CAP + 24 * case.days) if exact else series)
-    asked = members(prophet=prophet)
+    asked = members(prophet=prophet, lifetimes=history.lifetimes is not None)
     tested, _ = backtest(history, asked, _MIDNIGHT, case.days + BACKTEST_DAYS)
     truth = tested.truth[-case.days :]
     origins = [len(history) - 24 * day for day in range(case.days, 0, -1)]
@@ -176,6 +191,28 @@ def evaluated(case: Case, series: Series, *, prophet: bool, exact: bool) -> Figu
     )
 
 
+def issued(series: Series, first: datetime, last: datetime) -> dict[datetime, Floats]:
+    """The forecasts of a week that would have been issued at each midnight of [first, last): quantiles (hours, levels).
+
+    Made in stretches of `_STRETCH` days, each from no more of the past than a forecast looks back on.
+    """
+    found: dict[datetime, Floats] = {}
+    while last > first:
+        history = History.of(series.until(last))
+        days = min(_STRETCH, (last - first).days)
+        tested, _ = backtest(history, members(lifetimes=history.lifetimes is not None), HORIZON, days + BACKTEST_DAYS)
+        made = rolled(tested)
+        errors = tested.truth - made
+        for row in range(max(0, len(errors) - days), len(errors)):
+            known = errors[max(0, row - BACKTEST_DAYS) : row].copy()
+            for day in range(len(known)):
+                known[day, 24 * (len(known) - day) :] = np.nan
+            offsets = calibrate(known).offsets if len(known) else np.zeros((HORIZON, len(QUANTILES)))
+            found[history.start + int(tested.days[row] * 24) * HOUR] = bands(made[row], offsets, 0.0)
+        last -= timedelta(days=days)
+    return found
+
+
 def _rolled(errors: Floats, made: Floats, days: int) -> Floats:
     first = len(errors) - days
     return np.stack(
@@ -187,7 +224,7 @@ def _rolled(errors: Floats, made: Floats, days: int) -> Floats:
 
 
 def _exact(history: History, origins: list[int]) -> Floats:
-    whole = Series(start=history.start, values=history.known)
+    whole = Series(start=history.start, values=history.known, lifetimes=history.lifetimes)
     return np.stack([forecast(whole.until(whole.start + origin * HOUR), _MIDNIGHT).quantiles for origin in origins])
 
 

@@ -57,7 +57,7 @@ def made_up(kinds: int, hours: int, scenarios: int) -> tuple[Situation, Outlook]
         walk = np.cumsum(random.normal(0, 0.03, (scenarios, hours)), axis=1)
         demand = random.uniform(40, 800) * daily * np.exp(walk)
         hourly = 16 * np.exp(np.cumsum(random.normal(0, 0.01, (scenarios, hours)), axis=1)).mean(axis=0)
-        flex = tuple((float(value),) for value in 0.2 * demand.mean(axis=0))
+        flex = tuple((0.2 * demand.mean(axis=0)).tolist())
         ahead[sku.id] = Ahead(fast=levels(demand), hourly=tuple(hourly.tolist()), flex=flex)
     owned = [
         Seat(

@@ -28,6 +28,8 @@ _FIRST = 5
 """Origins after which there is enough to go by."""
 _SHORT, _LONG, _LATELY = 0.1, 0.03, 0.3
 """A day's share in how large errors are of late, and in the long run; and the share of the first."""
+_LEAST_SIZE = 0.1
+"""Of the mean of all: weeks without any error say nothing of how large one is by their measure."""
 _OUTER = (QUANTILES.index(0.05), QUANTILES.index(0.95))
 
 
@@ -55,7 +57,7 @@ def calibrate(errors: Floats) -> Calibration:
             outside, known = outside + missed, known + int(there.sum())
             factor *= float(np.exp(_GAIN * (missed / there.sum() - MISSES)))
             factor = min(max(factor, _LEAST), _MOST)
-    offsets = _offsets(relative) * sizes[-1] * factor
+    offsets = _within(_offsets(relative) * sizes[-1] * factor, errors)
     return Calibration(offsets=offsets, factor=factor, covered=1 - outside / known if known else None)
 
 
@@ -65,9 +67,10 @@ def _sizes(errors: Floats) -> Floats:
     day = np.abs(errors[:, :24])
     each = np.array([np.mean(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan for row in day])
     start = float(np.nanmean(each[:7])) if (~np.isnan(each[:7])).any() else 1.0
-    short = long = max(start, 1e-9)
+    least = max(_LEAST_SIZE * float(np.nanmean(each)) if (~np.isnan(each)).any() else 0.0, 1e-9)
+    short = long = max(start, least)
     for origin, size in enumerate([*each, np.nan]):
-        found[origin] = max(_LATELY * short + (1 - _LATELY) * long, 1e-9)
+        found[origin] = max(_LATELY * short + (1 - _LATELY) * long, least)
         if not np.isnan(size):
             short += (size - short) * _SHORT
             long += (size - long) * _LONG
@@ -91,6 +94,14 @@ def _offsets(relative: Floats) -> Floats:
     found[:, MEDIAN] = 0.0
     found[:, MEDIAN + 1 :] = np.maximum(found[:, MEDIAN + 1 :], 0.0)
     return found * _unsure(len(recent))
+
+
+def _within(offsets: Floats, errors: Floats) -> Floats:
+    """No further than the largest error was, but for what few origins ask."""
+    known = np.abs(errors[-_WINDOW:])
+    largest = float(np.nanmax(known)) if (~np.isnan(known)).any() else 0.0
+    most = largest * _unsure(len(known))
+    return np.asarray(np.clip(offsets, -most, most))
 
 
 def _unsure(origins: int) -> float:

@@ -34,22 +34,49 @@ class Use:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wait:
-    """A job in the queue, for as much of the hour as it was there."""
+class Wish:
+    """Whether more nodes would help."""
 
     gpu_type: str | None
-    tier: str
-    gpus: int
-    start: datetime
-    end: datetime
     price_limit: Decimal | None = None
     """Dollars per GPU-hour."""
     obstacle: str | None = None
     """Why it waits still; None: it doesn't."""
 
+    def kind(self, prices: Mapping[str, Decimal]) -> str:
+        """What its wait counts as: `queued`, `refused_for_price`, `refused_for_quota`."""
+        if self.obstacle in _QUOTA:
+            return "refused_for_quota"
+        cheapest = prices.get(self.gpu_type) if self.gpu_type else min(prices.values(), default=None)
+        if self.price_limit is not None and cheapest is not None and self.price_limit < cheapest:
+            return "refused_for_price"
+        return "queued"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait(Wish):
+    """A job in the queue, for as much of the hour as it was there."""
+
+    tier: str
+    gpus: int
+    start: datetime
+    end: datetime
+
     @property
     def gpu_hours(self) -> float:
         return self.gpus * ((self.end - self.start) / _HOUR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life(Wish):
+    """A job from its submission until it was over. `gpu_type`: of its last node, or what it asks for."""
+
+    tier: str
+    gpus: int
+    start: datetime
+    end: datetime | None
+    """None: it isn't."""
+    ran: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +101,14 @@ def demand(uses: Iterable[Use], waits: Iterable[Wait], prices: Mapping[str, Deci
     for use in uses:
         found[use.gpu_type, use.tier]["running"] += use.gpu_hours
     for wait in waits:
-        found[wait.gpu_type or ANY, wait.tier][_kind(wait, prices)] += wait.gpu_hours
+        found[wait.gpu_type or ANY, wait.tier][wait.kind(prices)] += wait.gpu_hours
     return [Demand(gpu_type=gpu_type, tier=tier, **parts) for (gpu_type, tier), parts in sorted(found.items())]
 
 
-def _kind(wait: Wait, prices: Mapping[str, Decimal]) -> str:
-    if wait.obstacle in _QUOTA:
-        return "refused_for_quota"
-    cheapest = prices.get(wait.gpu_type) if wait.gpu_type else min(prices.values(), default=None)
-    if wait.price_limit is not None and cheapest is not None and wait.price_limit < cheapest:
-        return "refused_for_price"
-    return "queued"
+def wanted(lives: Iterable[Life], prices: Mapping[str, Decimal]) -> dict[tuple[str, str], list[Life]]:
+    """By GPU type and tier: jobs that ran, and those that wait for nothing but a node."""
+    found: dict[tuple[str, str], list[Life]] = defaultdict(list)
+    for life in lives:
+        if life.ran or life.kind(prices) == "queued":
+            found[life.gpu_type or ANY, life.tier].append(life)
+    return found

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from scalar.database import Transaction
-from scalar.forecasts.demand import Demand, Use, Wait
+from scalar.forecasts.demand import Demand, Life, Use, Wait
 from scalar.metering.model import Window
 
 
@@ -46,6 +46,23 @@ def waits_in(tx: Transaction, window: Window) -> list[Wait]:
         {"start": window.start, "end": window.end},
     )
     return [Wait(**row) for row in rows]
+
+
+def lives_since(tx: Transaction, since: datetime) -> list[Life]:
+    """Of jobs that were not over by then."""
+    rows = tx.execute(
+        """select coalesce(n.gpu_type, j.gpu_type) as gpu_type, j.tier, j.gpus * j.nodes as gpus,
+               j.submitted_at as start, j.ended_at as "end", j.max_price_per_gpu_hour as price_limit,
+               case when n.gpu_type is null and j.state = 'queued' then j.waiting ->> 'obstacle' end as obstacle,
+               n.gpu_type is not null as ran
+           from jobs j left join lateral (
+               select n.gpu_type from job_runs r join gpu_assignments a on a.run_id = r.id
+                   join nodes n on n.id = a.node_id
+               where r.job_id = j.id order by r.attempt desc limit 1) n on true
+           where j.ended_at is null or j.ended_at > %s""",
+        [since],
+    )
+    return [Life(**row) for row in rows]
 
 
 def prices_at(tx: Transaction, hour: datetime) -> dict[str, Decimal]:

@@ -20,6 +20,7 @@ from scalar.forecasts.members.persistence import Persistence
 from scalar.forecasts.members.prophet import Prophet
 from scalar.forecasts.members.regressed import Regressed
 from scalar.forecasts.members.smoothed import Smoothed
+from scalar.forecasts.members.survival import Survival
 from scalar.forecasts.members.yesterday import Yesterday
 from scalar.forecasts.model import HORIZON, QUANTILES, Floats, Forecast, Series
 from scalar.forecasts.oddities import Oddities, levelled, look
@@ -29,8 +30,8 @@ _COPIES = 3
 """The first members are naive copies."""
 
 
-def members(seed: int = 0, *, prophet: bool = False) -> tuple[Member, ...]:
-    """Persistence is the first: the others are measured by it."""
+def members(seed: int = 0, *, prophet: bool = False, lifetimes: bool = False) -> tuple[Member, ...]:
+    """Persistence is the first: the others are measured by it. `lifetimes`: the series' jobs are known."""
     usual: tuple[Member, ...] = (
         Persistence(),
         Yesterday(),
@@ -42,7 +43,7 @@ def members(seed: int = 0, *, prophet: bool = False) -> tuple[Member, ...]:
         Regressed(weekly=False),
         Boosted(seed),
     )
-    return (*usual, Prophet()) if prophet else usual
+    return (*usual, *([Survival()] if lifetimes else []), *([Prophet()] if prophet else []))
 
 
 def forecast(
@@ -58,7 +59,9 @@ def forecast(
         nothing = np.full((horizon, len(QUANTILES)), max(floor, 0.0))
         return Forecast(start=series.end, quantiles=nothing, member="nothing", notes=odd.notes)
     history = History.of(levelled(recent, odd))
-    asked = members(seed, prophet=prophet) if odd.constant is None else (Persistence(),)
+    asked: tuple[Member, ...] = (Persistence(),)
+    if odd.constant is None:
+        asked = members(seed, prophet=prophet, lifetimes=history.lifetimes is not None)
     made = _made(history, asked, horizon, floor)
     return replace(made, start=series.end, notes=(*odd.notes, *_calendar(history, odd)))
 

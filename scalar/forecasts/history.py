@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalar.forecasts.calendar import country, holiday_hours, hour_of_week
-from scalar.forecasts.model import HORIZON, Floats, Series
+from scalar.forecasts.model import HORIZON, Floats, Lifetimes, Series
 
 WEEK = 168
 CAP = 60 * WEEK
@@ -31,11 +31,12 @@ class History:
     known: Floats
     """As it was told: nan where nothing was."""
     values: Floats
+    lifetimes: Lifetimes | None = None
 
     @classmethod
     def of(cls, series: Series) -> "History":
         recent = series.last(CAP)
-        return cls(start=recent.start, known=recent.values, values=filled(recent.values))
+        return cls(start=recent.start, known=recent.values, values=filled(recent.values), lifetimes=recent.lifetimes)
 
     def __len__(self) -> int:
         return len(self.values)

@@ -3,9 +3,9 @@
 No transaction is open while a forecast is made.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -13,15 +13,17 @@ import numpy as np
 from scalar.database import Transaction
 from scalar.forecasts import demand_store, store, trials
 from scalar.forecasts.batch import forecasts
-from scalar.forecasts.demand import Demand, demand
+from scalar.forecasts.demand import Demand, Life, demand, wanted
 from scalar.forecasts.history import CAP
-from scalar.forecasts.model import HOUR, Floats, Forecast, Series
+from scalar.forecasts.model import HOUR, Floats, Forecast, Lifetimes, Series
 from scalar.forecasts.skill import Score, scale, scores
 from scalar.forecasts.store import Due, Kind, Subject
 from scalar.metering.model import Window
 
 Transact = Callable[[], AbstractContextManager[Transaction]]
 _SCORED_BACK = timedelta(days=30)
+_LIVES_BACK = timedelta(days=84)
+"""Four weeks before the first day of a back-test of eight."""
 _KEPT = timedelta(days=90)
 """Of a forecast that is older, the hours that were scored are left."""
 
@@ -56,6 +58,18 @@ def demand_series(tx: Transaction) -> dict[Subject, Series]:
     }
 
 
+def with_lifetimes(tx: Transaction, found: Mapping[Subject, Series]) -> dict[Subject, Series]:
+    """Demand with the jobs that it is the sum of, as they were known when the series ended."""
+    if not found:
+        return {}
+    end = next(iter(found.values())).end
+    lives = wanted(demand_store.lives_since(tx, end - _LIVES_BACK), demand_store.prices_at(tx, end))
+    return {
+        subject: replace(series, lifetimes=_lifetimes(lives.get((subject.name, str(subject.tier)), ()), series))
+        for subject, series in found.items()
+    }
+
+
 def price_series(tx: Transaction) -> dict[Subject, Series]:
     """Of each kind of machine that was traded, up to the last hour that was collected."""
     last = store.last_price_hour(tx)
@@ -71,7 +85,7 @@ def price_series(tx: Transaction) -> dict[Subject, Series]:
 def issue(transact: Transact, kind: Kind, now: datetime) -> list[Made]:
     """A forecast of every series of the kind, from the first hour that isn't known; old ones are pruned."""
     with transact() as tx:
-        found = demand_series(tx) if kind is Kind.DEMAND else price_series(tx)
+        found = with_lifetimes(tx, demand_series(tx)) if kind is Kind.DEMAND else price_series(tx)
         verdicts = store.trials(tx, kind)
     tried = [subject for subject in found if trials.due(verdicts.get(subject), now)][: trials.A_RUN]
     prophet = [subject in tried or _worth(verdicts.get(subject)) for subject in found]
@@ -99,6 +113,17 @@ def _series(values: Mapping[datetime, float], first: datetime, last: datetime) -
     hours = (last - first) // HOUR + 1
     known: Floats = np.array([values.get(first + hour * HOUR, np.nan) for hour in range(hours)], dtype=np.float64)
     return Series(start=first, values=known)
+
+
+def _lifetimes(lives: Sequence[Life], series: Series) -> Lifetimes | None:
+    if not lives:
+        return None
+    known = Lifetimes(
+        starts=np.array([(each.start - series.start) / HOUR for each in lives]),
+        ends=np.array([np.inf if each.end is None else (each.end - series.start) / HOUR for each in lives]),
+        gpus=np.array([each.gpus for each in lives], dtype=np.float64),
+    )
+    return known.until(len(series.values))
 
 
 def _worth(last: trials.Trial | None) -> bool:

@@ -16,11 +16,35 @@ HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Lifetimes:
+    """The jobs that a series of demand is the sum of, a row each: hours from the series' start, and GPUs.
+
+    `ends` is infinite while a job goes on. One that was there before the series has begun at a negative hour.
+    """
+
+    starts: Floats
+    ends: Floats
+    gpus: Floats
+
+    def until(self, hour: float) -> "Lifetimes":
+        """What was known then: nothing of later jobs, and not when those that ran would end."""
+        known = self.starts < hour
+        ends = self.ends[known]
+        return Lifetimes(starts=self.starts[known], ends=np.where(ends > hour, np.inf, ends), gpus=self.gpus[known])
+
+    def since(self, hour: float) -> "Lifetimes":
+        """Counted from that hour on; all of them are left in."""
+        return Lifetimes(starts=self.starts - hour, ends=self.ends - hour, gpus=self.gpus)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Series:
     """`values`: one for each hour from `start` on; nan where it isn't known."""
 
     start: datetime
     values: Floats
+    lifetimes: Lifetimes | None = None
+    """Of demand whose jobs are known."""
 
     @property
     def end(self) -> datetime:
@@ -30,11 +54,13 @@ class Series:
     def until(self, hour: datetime) -> "Series":
         """What was known when `hour` began."""
         known = max(0, min(len(self.values), (hour - self.start) // HOUR))
-        return Series(start=self.start, values=self.values[:known])
+        lifetimes = self.lifetimes and self.lifetimes.until(known)
+        return Series(start=self.start, values=self.values[:known], lifetimes=lifetimes)
 
     def last(self, hours: int) -> "Series":
         left_out = max(0, len(self.values) - hours)
-        return Series(start=self.start + left_out * HOUR, values=self.values[left_out:])
+        lifetimes = self.lifetimes and self.lifetimes.since(left_out)
+        return Series(start=self.start + left_out * HOUR, values=self.values[left_out:], lifetimes=lifetimes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

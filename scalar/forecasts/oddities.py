@@ -4,7 +4,7 @@ Each oddity has a note for people. What a member gets to see follows from it: a 
 level if enough is left after it; the members that need a longer history than there is stay out by themselves.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def levelled(series: Series, odd: Oddities) -> Series:
     was, now = float(np.nanmedian(before[-fortnight:])), float(np.nanmedian(after[:fortnight]))
     if was <= 0 or now <= 0:
         return series.last(len(after))
-    return Series(start=series.start, values=np.concatenate([before * (now / was), after]))
+    return replace(series, values=np.concatenate([before * (now / was), after]))
 
 
 def shift(values: Floats) -> int | None:

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scalar.planning.experts import DAY, ROLLING, USUAL, WEEK, View
+from scalar.planning.experts import ROLLING, USUAL, WEEK, View
 from scalar.planning.highs import Floats, SolverFailed
 from scalar.planning.oracle import Terms, accrued
 from scalar.planning.rolling import BLOCKS, planned, segments
@@ -41,6 +41,7 @@ Hedge's own rate, √(8 ln rules · blocks remembered) by the range of a block's
 those of a day. Much more is too much: few blocks are remembered, and who was better of late was mostly lucky.
 """
 _LEVELS = 48
+_PLAN_EVERY = 6
 _TINY = 1e-9
 
 
@@ -62,7 +63,7 @@ class BuyingRule:
     @property
     def plan_every(self) -> int:
         """Hours."""
-        return min(DAY, max(1, self.terms.hours // 4))
+        return min(_PLAN_EVERY, max(1, self.terms.hours // 4))
 
     @property
     def names(self) -> list[str]:

@@ -5,7 +5,7 @@ array of any shape: each value is as likely as the others. A quantile of them is
 the hours. Some say more: scenarios (n, hours), of which each hour can be asked. None: the series is too short for this
 view.
 
-What the forecasting package says is one view more: `of_paths`.
+What the forecasting package says is one view more: `as_forecast`.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +20,8 @@ View = Callable[[Floats, int, int], Floats | None]
 
 DAY, WEEK = 24, 168
 _PATHS = 80
+_DAYS = 7
+_LATELY = 3.0
 
 
 def recent(series: Floats, at: int, hours: int, *, past: int) -> Floats | None:  # noqa: ARG001 - one signature for all
@@ -34,11 +36,15 @@ def as_long_before(series: Floats, at: int, hours: int) -> Floats | None:
 
 
 def reverting(series: Floats, at: int, hours: int, *, half_life: float, past: int) -> Floats | None:
-    """From where demand stands now back to what it was at other times, half of the way in `half_life` hours."""
-    starts = np.arange(max(0, at - past - hours), at - hours + 1)
+    """From where demand stands now back to what it was at other times, half of the way in `half_life` hours.
+
+    At the same hour of other days, once a week of them is known: a busy hour is not followed by busy ones.
+    """
+    starts = np.arange(at - hours, max(0, at - past - hours) - 1, -1)
     if len(starts) < DAY:
         return None
-    starts = starts[:: max(1, len(starts) // _PATHS)]
+    same_hour = starts[np.flatnonzero((at - starts) % DAY == 0)]
+    starts = same_hour if len(same_hour) >= _DAYS else starts[:: max(1, len(starts) // _PATHS)]
     windows = series[starts[:, None] + np.arange(hours)]
     fading = 0.5 ** (np.arange(hours) / half_life)
     return np.asarray(np.maximum(windows + (series[at] - series[starts])[:, None] * fading, 0.0))
@@ -60,12 +66,21 @@ def seasonal(
     return np.maximum(np.array(found), 0.0) if found else None
 
 
-def of_paths(paths: Floats, at: int) -> View:
-    """Scenarios (n, hours) that begin at `at`, as a view; of no other hour."""
+def as_forecast(issued: Mapping[int, Floats]) -> View:
+    """What was last forecast: scenarios (n, hours), by the hour that they begin with; none is older than a day.
 
-    def view(series: Floats, now: int, hours: int) -> Floats | None:  # noqa: ARG001
-        ahead = paths[:, now - at : now - at + hours]
-        return ahead if now >= at and ahead.shape[1] >= min(hours, DAY) else None
+    What lies beyond the end of a forecast is as a week before.
+    """
+    begun = np.array(sorted(issued))
+
+    def view(series: Floats, at: int, hours: int) -> Floats | None:  # noqa: ARG001
+        last = int(np.searchsorted(begun, at, side="right")) - 1
+        if last < 0 or at - begun[last] >= DAY:
+            return None
+        paths = issued[int(begun[last])]
+        ahead = np.arange(at - int(begun[last]), at - int(begun[last]) + hours)
+        weeks = np.maximum(0, -(-(ahead + 1 - paths.shape[1]) // WEEK))
+        return paths[:, ahead - weeks * WEEK]
 
     return view
 
@@ -82,6 +97,16 @@ None is fitted to anything: a block's own length, a week, and halves of the dist
 """
 
 
+def anchored(paths: Floats, now: float) -> Floats:
+    """Scenarios (n, hours), moved to begin with what is known of the hour that runs; half of the way after three hours.
+
+    What is wanted now can't be far off in an hour, and says little of the week: moved for longer, long blocks would be
+    bought for every peak.
+    """
+    fading = 0.5 ** (np.arange(paths.shape[1]) / _LATELY)
+    return np.asarray(np.maximum(paths + (now - paths[:, :1]) * fading, 0.0))
+
+
 def foreseen(series: Floats, hours: int, count: int) -> Floats:
     """Scenarios (count, hours) of what comes, from what was: half from now back to the usual, half like other weeks.
 
@@ -95,6 +120,4 @@ def foreseen(series: Floats, hours: int, count: int) -> Floats:
         return np.full((count, hours), series[-1])
     share = -(-count // len(known))
     rows = [each[np.linspace(0, len(each) - 1, share).round().astype(int)] for each in known]
-    paths = np.asarray(np.concatenate(rows)[:count])
-    paths[:, 0] = series[at]
-    return paths
+    return anchored(np.concatenate(rows)[:count], float(series[at]))

@@ -20,6 +20,7 @@ from scalar.jobs.model import Tier
 from scalar.market import store as market
 from scalar.market.guards import Caps
 from scalar.planning import foresight_store as store
+from scalar.planning.experts import anchored
 from scalar.planning.foresight import Foreseen, Foresight
 from scalar.planning.highs import Floats
 from scalar.planning.model import Kind, Policy, Situation
@@ -59,15 +60,14 @@ def _by_the_hour(
 ) -> Foreseen | None:
     """From the whole hour on that is nearest: what is bought now serves the next one, if this one is nearly over.
 
-    Of the hour that runs it is known what is wanted, however wide its forecast was.
+    Of the hour that runs it is known what is wanted, however wide its forecast was, and the next ones go on from there.
     """
     seen = foresight.demand(tx, kind.sku.gpu_type, situation.now, any_type=any_type)
     if seen is None:
         return None
+    fast = anchored(seen.fast, wanted_now(situation, kind.sku.gpu_type, any_type=any_type))
     if _nearly_over(situation.now):
-        return replace(seen, fast=seen.fast[:, 1:], flex=seen.flex[1:])
-    fast = seen.fast.copy()
-    fast[:, 0] = wanted_now(situation, kind.sku.gpu_type, any_type=any_type)
+        return replace(seen, fast=fast[:, 1:], flex=seen.flex[1:])
     return replace(seen, fast=fast)
 
 

@@ -4,8 +4,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from scalar.forecasts.batch import forecasts
+from scalar.forecasts.model import HOUR, Series
+from scalar.forecasts.scenarios import scenarios
+from scalar.metering.model import hour_of
 from scalar.planning import optimal, reactive
-from scalar.planning.experts import DAY, WEEK, foreseen
+from scalar.planning.experts import DAY, WEEK, anchored, foreseen
+from scalar.planning.highs import Floats
 from scalar.planning.model import ActionKind, Plan, Policy, Situation
 from scalar.planning.outlook import Ahead, Outlook, levels
 from scalar.planning.queued_flex import queued_flex, with_queue
@@ -33,7 +38,11 @@ class Optimal:
     scenarios: int = 50
     hours: int = WEEK
     name: str = optimal.NAME
+    foresee_every: int = DAY
+    """Hours from a forecast to the next. In earnest there is one an hour: that would take minutes."""
     _hour: int = field(default=-1, init=False)
+    _foreseen: Floats = field(default_factory=lambda: np.zeros((0, 0)), init=False)
+    _foreseen_at: int | None = field(default=None, init=False)
     _last: Outlook = field(default_factory=Outlook, init=False)
 
     def plan(self, situation: Situation, ask: Ask, past: Past) -> tuple[Plan, bool]:
@@ -47,12 +56,23 @@ class Optimal:
 
     def _outlook(self, situation: Situation, past: Past) -> Outlook:
         (kind,) = situation.kinds
-        paths = foreseen(np.array(past.demand), self.hours, self.scenarios)
-        hourly = (float(np.mean(past.prices[-DAY:])),) * self.hours
+        paths = self._paths(situation, np.array(past.demand))
+        hours = paths.shape[1]
+        hourly = (float(np.mean(past.prices[-DAY:])),) * hours
         levels_by_hour = tuple(sorted(past.prices[-WEEK:]))
-        ahead = Ahead(fast=levels(paths, 20), hourly=hourly, prices=(levels_by_hour,) * self.hours)
+        ahead = Ahead(fast=levels(paths, 20), hourly=hourly, prices=(levels_by_hour,) * hours)
         waits = queued_flex(situation, kind, self.policy, any_type=True)
-        return Outlook(kinds={kind.sku.id: with_queue(ahead, np.zeros(self.hours), waits)})
+        return Outlook(kinds={kind.sku.id: with_queue(ahead, np.zeros(hours), waits)})
+
+    def _paths(self, situation: Situation, demand: Floats) -> Floats:
+        """The forecast that would have been issued, from the hour that runs on, of which is known what is wanted."""
+        hour = len(demand) - 1
+        if hour < DAY:
+            return foreseen(demand, self.hours, self.scenarios)
+        if self._foreseen_at is None or hour - self._foreseen_at >= self.foresee_every:
+            (made,) = forecasts([Series(start=hour_of(situation.now) - hour * HOUR, values=demand[:-1])])
+            self._foreseen_at, self._foreseen = hour, np.maximum(scenarios(made, self.scenarios), 0.0)
+        return anchored(self._foreseen[:, hour - self._foreseen_at : self.hours], float(demand[-1]))
 
     def _between(self, situation: Situation, ask: Ask, past: Past) -> Plan:
         waits = optimal.who_waits(situation, self.policy, self._last)

@@ -60,3 +60,13 @@ def test_a_forecast_that_was_always_right_has_no_band():
 
 def test_without_a_back_test_there_is_no_band():
     assert not calibrate(np.empty((0, 24))).offsets.any()
+
+
+@pytest.mark.parametrize("wrong", [1, 3])
+def test_weeks_without_an_error_make_no_error_a_monster(wrong):
+    """Nothing was wanted for weeks, then something was: by the size of errors before, it was off by billions."""
+    errors = np.zeros((20, 24))
+    errors[-wrong:] = 6.0
+    made = calibrate(errors)
+    assert 0 < made.offsets[:, -1].max() < 2 * 6.0
+    assert made.offsets.min() > -2 * 6.0

@@ -11,6 +11,7 @@ from series import DAY, WEEK, a_series, a_walk, of_weeks
 from scalar.forecasts.forecasting import forecast
 from scalar.forecasts.model import HORIZON, QUANTILES
 from scalar.forecasts.oddities import look, shift
+from scalar.forecasts.scenarios import scenarios
 
 NAN = np.nan
 
@@ -100,6 +101,13 @@ class TestOddSeries:
 
     def test_notes_are_none_where_nothing_is_odd(self):
         assert look(a_series(of_weeks(6))).notes == ()
+
+
+def test_what_was_never_wanted_and_then_is_stays_within_reason():
+    made = forecast(a_series([0.0] * 480 + [8.0, 6.0] * 10), WEEK)
+    assert made.median[0] == pytest.approx(6.0, abs=1)
+    assert made.quantiles.max() < 20
+    assert scenarios(made, 50).max() < 25
 
 
 @settings(max_examples=15, deadline=None)

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from series import DAY, of_weeks
 
+from scalar.capacity.placing import run_pass
 from scalar.forecasts import demand_store, issuing, store
 from scalar.forecasts.demand import Demand
 from scalar.forecasts.model import HORIZON
@@ -15,8 +16,8 @@ from scalar.forecasts.store import Kind, Subject
 from scalar.forecasts.trials import A_RUN, EVERY, Trial, due
 from scalar.market import price_store
 from scalar.market.prices import HourPrices, Traded
-from scalar.metering.model import HOUR
-from tests.made_up import NOON
+from scalar.metering.model import HOUR, Window
+from tests.made_up import NOON, a_customer, a_job_of, a_node, launch, running, told
 
 H100 = Subject(kind=Kind.DEMAND, name="H100", tier="fast")
 SKU = Subject(kind=Kind.PRICE, name="isku_h100")
@@ -180,3 +181,23 @@ def test_a_trial_is_due_weekly():
     assert due(Trial(at=NOON - EVERY, worth=False), NOON)
     assert not due(Trial(at=NOON - EVERY + timedelta(seconds=1), worth=True), NOON)
     assert A_RUN > 0
+
+
+def test_demand_comes_with_the_jobs_that_it_is_the_sum_of(database):
+    with database.transaction() as tx:
+        customer = a_customer(tx, max_gpus=12)
+        job = a_job_of(tx, customer, gpus=8, gpu_type="H100", now=NOON - 3 * HOUR)
+        a_node(tx, now=NOON - 2.5 * HOUR)
+        run = launch(tx, job.id, now=NOON - 2.5 * HOUR)
+        told(tx, run, running(run, at=NOON - 2.5 * HOUR))
+        a_job_of(tx, customer, gpus=4, gpu_type="H100", now=NOON - HOUR)
+        a_job_of(tx, customer, gpus=8, gpu_type="H100", now=NOON - HOUR)
+        a_node(tx, name="beta", now=NOON)
+        run_pass(tx, NOON)
+        for back in (3, 2, 1):
+            issuing.build_hour(tx, Window.hour(NOON - back * HOUR), NOON)
+        (series,) = issuing.with_lifetimes(tx, issuing.demand_series(tx)).values()
+    assert series.lifetimes is not None
+    assert sorted(zip(series.lifetimes.starts, series.lifetimes.gpus, strict=True)) == [(0.0, 8.0), (2.0, 4.0)]
+    assert np.isinf(series.lifetimes.ends).all()
+    assert series.values == pytest.approx([8.0, 8.0, 12.0])

@@ -1,10 +1,12 @@
 """Every member: what it says of plain series, and that it never looks ahead."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from series import DAY, WEEK, a_series, a_walk, of_weeks
+from series import DAY, WEEK, a_series, a_walk, of_jobs, of_weeks, short_and_long_jobs
 
-from scalar.forecasts.forecasting import members
+from scalar.forecasts.forecasting import forecast, members
 from scalar.forecasts.history import History
 from scalar.forecasts.members.boosted import Boosted
 from scalar.forecasts.members.damped import Damped
@@ -14,6 +16,8 @@ from scalar.forecasts.members.persistence import Persistence
 from scalar.forecasts.members.prophet import Prophet
 from scalar.forecasts.members.regressed import Regressed
 from scalar.forecasts.members.smoothed import Smoothed
+from scalar.forecasts.members.survival import Survival
+from scalar.forecasts.model import Lifetimes
 
 FAST = members()
 WEEKS = 9
@@ -60,6 +64,69 @@ class TestEveryMember:
 def test_a_week_like_every_other_is_foreseen(member, at_most, history):
     coming = of_weeks(WEEKS + 1)[-WEEK:]
     assert np.mean(np.abs(member.paths(history, [len(history)], WEEK)[0] - coming)) < at_most
+
+
+class TestSurvival:
+    """Of a series whose jobs are known."""
+
+    member = Survival()
+
+    @pytest.fixture
+    def jobs(self) -> Lifetimes:
+        return short_and_long_jobs(WEEKS + 1)
+
+    def paths(self, jobs: Lifetimes, origins: list[int], horizon: int = WEEK) -> np.ndarray:
+        return self.member.paths(History.of(of_jobs(jobs, WEEKS)), origins, horizon)
+
+    def test_who_has_run_for_long_goes_on_and_who_has_just_begun_is_soon_gone(self, jobs):
+        now = WEEKS * WEEK
+        gpus = {}
+        for age in (0.1, 48.0):
+            known = jobs.until(now)
+            running = np.isfinite(known.ends)
+            alone = Lifetimes(
+                starts=np.append(known.starts[running], now - age),
+                ends=np.append(known.ends[running], now + 1.0),
+                gpus=np.append(known.gpus[running], 1000.0),
+            )
+            gpus[age] = self.paths(alone, [now], DAY)[0, 11]
+        # Of those that have just begun, one of ten is a long one, which loses a tenth by then.
+        assert gpus[0.1] == pytest.approx(1000 * 0.12, abs=80)
+        assert gpus[48.0] == pytest.approx(1000 * 0.9, abs=80)
+
+    def test_jobs_that_end_at_a_steady_rate_are_foreseen_to_do_so(self):
+        rng = np.random.default_rng(3)
+        starts = np.arange(0, WEEKS * WEEK, 0.5)
+        jobs = Lifetimes(starts=starts, ends=starts + rng.exponential(20.0, len(starts)), gpus=np.ones(len(starts)))
+        path = self.paths(jobs, [WEEKS * WEEK])[0]
+        assert path == pytest.approx(np.full(WEEK, 40.0), rel=0.2)
+
+    def test_it_knows_only_what_was_known_then(self, jobs):
+        origin = 7 * WEEK
+        later = jobs.starts >= origin
+        ran = (jobs.starts < origin) & (jobs.ends > origin)
+        changed = Lifetimes(
+            starts=jobs.starts,
+            ends=np.where(ran, origin + 500.0, np.where(later, jobs.starts + 500.0, jobs.ends)),
+            gpus=np.where(later, 64.0, jobs.gpus),
+        )
+        np.testing.assert_array_equal(*(self.paths(each, [origin - DAY, origin]) for each in (jobs, changed)))
+
+    def test_it_is_silent_of_the_time_before_jobs_were_known(self, jobs):
+        late = jobs.starts >= 4 * WEEK
+        known = Lifetimes(starts=jobs.starts[late], ends=jobs.ends[late], gpus=jobs.gpus[late])
+        before, after = self.paths(known, [4 * WEEK + DAY, 6 * WEEK])
+        assert np.isnan(before).all()
+        assert np.isfinite(after).all()
+
+    def test_nobody_runs(self):
+        jobs = Lifetimes(starts=np.array([0.0, 1.0]), ends=np.array([2.0, 3.0]), gpus=np.ones(2))
+        assert self.paths(jobs, [WEEKS * WEEK])[0] == pytest.approx(np.zeros(WEEK))
+
+    def test_it_is_listened_to_where_it_is_better(self, jobs):
+        made = forecast(of_jobs(jobs, WEEKS), DAY)
+        assert "survival" in made.weights
+        assert "survival" not in forecast(replace(of_jobs(jobs, WEEKS), lifetimes=None), DAY).weights
 
 
 def reverting(hours: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalar.planning.buying import Buyer, BuyingRule, follow
-from scalar.planning.experts import of_paths
+from scalar.planning.experts import as_forecast
 from scalar.planning.flexing import follow_flex, spread
 from scalar.planning.oracle import Terms, accrued, perfect_cost, perfect_mix
 from scalar.planning.rolling import planned, segments
@@ -101,11 +101,19 @@ def test_what_is_owned_already_is_counted_with():
     assert Buyer(RULE, series, 336, np.full(24, 80.0)).target(336) >= 80.0
 
 
-def test_scenarios_are_a_view():
-    series = np.concatenate([np.full(48, 10.0), [10.0]])
-    sure = of_paths(np.full((5, 24), 10.0), 48)
-    assert Buyer(BuyingRule(terms=TERMS, views={"forecast": sure}, rolling={}, past=0), series, 48).target(48) > 0
+def test_a_forecast_is_a_view():
+    sure = as_forecast({48: np.full((5, 24 * 7), 10.0), 96: np.full((5, 24 * 7), 20.0)})
+    series = np.full(400, 10.0)
     assert sure(series, 47, 24) is None
+    assert sure(series, 71, 24).tolist() == np.full((5, 24), 10.0).tolist()
+    assert sure(series, 72, 24) is None, "it is a day old"
+    assert sure(series, 96, 24)[0, 0] == 20.0
+    assert Buyer(BuyingRule(terms=TERMS, views={"forecast": sure}, rolling={}, past=0), series, 48).target(48) > 0
+
+
+def test_beyond_its_end_a_forecast_is_as_a_week_before():
+    week = np.arange(168.0)[None]
+    assert as_forecast({0: week})(np.zeros(500), 10, 400)[0].tolist() == [float(hour % 168) for hour in range(10, 410)]
 
 
 @settings(deadline=None, max_examples=6)

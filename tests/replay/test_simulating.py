@@ -88,6 +88,16 @@ def test_looking_ahead_costs_less_than_buying_by_the_hour_and_more_than_knowing_
     assert best.revenue >= optimal.revenue
 
 
+def test_a_peak_of_every_day_is_bought_for_its_hours():
+    """It is foreseen, as plans foresee: a long block for each day's peak would be sold again by night."""
+    hours = 4 * 24
+    base = an_arrival("base", 0, runs=hours)
+    peaks = [an_arrival(f"peak_{day}_{n}", 24 * day + 9, runs=8) for day in range(4) for n in range(4)]
+    earlier = tuple(40.0 if 9 <= hour % 24 < 17 else 8.0 for hour in range(28 * 24))
+    history = a_history(base, *peaks, hours=hours, earlier=earlier)
+    assert replay(history, SETUP, Optimal()).cost < Decimal("1.15") * oracle(history, SETUP).cost
+
+
 def test_the_same_history_is_the_same_report():
     history = a_history(*steady(2, 12, each_runs=0.7), hours=16)
     assert replay(history, SETUP, Reactive()) == replay(history, SETUP, Reactive())
