@@ -106,16 +106,18 @@ def refusals(tx: Transaction) -> dict[str, int]:
 
 
 def most_spent(tx: Transaction) -> tuple[Decimal, Decimal, Decimal]:
-    """(the dearest order, the most within an hour, the most within a day), in dollars of what was filled."""
+    """(the dearest order, the most within an hour, the most within a day), in dollars of what was filled.
+
+    By when each was let out, which is what the guards go by; an hour begins after the moment an hour before.
+    """
     row = one(
         tx,
-        """with bought as (
-               select f.filled_at as at, f.amount from fills f join orders o on o.id = f.order_id where o.side = 'buy')
-           select (select max(amount) from orders where side = 'buy') as an_order,
-               (select max(s) from (select sum(amount) over (order by at range between interval '1 hour' preceding
-                   and current row) as s from bought) h) as an_hour,
-               (select max(s) from (select sum(amount) over (order by at range between interval '1 day' preceding
-                   and current row) as s from bought) d) as a_day""",
+        """select max(amount) as an_order, max(hour) as an_hour, max(day) as a_day from (
+               select amount, sum(amount) over (order by at range between
+                       interval '1 hour' - interval '1 microsecond' preceding and current row) as hour,
+                   sum(amount) over (order by at range between
+                       interval '1 day' - interval '1 microsecond' preceding and current row) as day
+               from (select coalesce(intended_at, created_at) as at, amount from orders where side = 'buy') o) w""",
     )
     return tuple(row[name] or Decimal(0) for name in ("an_order", "an_hour", "a_day"))  # type: ignore[return-value]
 
