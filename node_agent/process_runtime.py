@@ -121,13 +121,16 @@ class ProcessRuntime:
             return
         pid, ticks, _ = run
         if has_pid(pid, ticks):
-            os.killpg(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGTERM)
         if self.ended(container_id, grace_seconds):
             return
         # Not the shell itself (the session's leader): it has to write down the end.
         for member in session_members(pid):
             if member != pid:
-                os.kill(member, signal.SIGKILL)
+                # It may have ended since it was listed.
+                with suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGKILL)
         self.ended(container_id, grace_seconds + 5.0)
 
     def remove(self, container_id: str) -> None:
