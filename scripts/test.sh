@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every test, or those that TESTS names: as many at a time as there are cores, and then those that start the whole
-# platform, two files at a time: they wait more than they compute, and a third would make them late.
+# Every test, or those that TESTS names: as many at a time as there are cores, and then, one after the other, those that
+# start the whole platform, since they need the machine for themselves.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -16,7 +16,7 @@ run() {
 }
 
 run -m "not platform" --numprocesses auto --dist worksteal
-run -m platform --numprocesses 2 --dist loadfile
+run -m platform
 if [ $ran = 0 ]; then
   echo "no test in: ${TESTS:-tests}" >&2
   exit 5
