@@ -106,10 +106,10 @@ def _every_hour_was_rated_and_costed(instance: dg.DagsterInstance, database: Dat
 
 
 def _machines_were_there_before_who_they_were_bought_for(database: Database, played: Played) -> None:
-    """Most of those that were bought before any job asked for them, if a quiet night saw any."""
+    """Most of those that were bought before any job asked for them, if a quiet night saw any; few fast jobs waited."""
     assert played.ahead.in_time >= played.ahead.used / 2
     with database.transaction() as tx:
-        assert findings.waits(tx, PLOT.window).jobs > 0
+        assert findings.waits(tx, PLOT.window).at_once > 0.5
 
 
 def test_what_customers_ask_for_depends_on_the_seed_and_the_hour_alone():
