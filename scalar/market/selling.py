@@ -2,9 +2,11 @@
 somebody has reserved.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import accumulate
 
 from scalar.capacity.holds import Outlook, Supply, holds
 from scalar.capacity.reservations import outlook
@@ -54,13 +56,13 @@ def as_sold(seen: Outlook, request: OrderRequest, kept_free: Sequence[str]) -> O
 
 def fewest_at_once(seats: Iterable[Seat], window: Rectangle) -> int:
     """How many of these seats there are at every moment of the window."""
-    there = list(seats)
-    moments = {window.start, *(moment for each in there for moment in (each.start, each.end))}
-    return min(
-        sum(each.start <= moment < each.end for each in there)
-        for moment in moments
-        if window.start <= moment < window.end
-    )
+    changes = Counter({window.start: 0})
+    for each in seats:
+        if each.start < window.end and window.start < each.end:
+            changes[max(each.start, window.start)] += 1
+            changes[each.end] -= 1
+    moments = sorted(moment for moment in changes if moment < window.end)
+    return min(accumulate(changes[moment] for moment in moments))
 
 
 def idle_nodes(tx: Transaction, sku: str, start: datetime) -> list[str]:
