@@ -56,10 +56,8 @@ def measured(data: Path = Path("../shared/data")) -> dict[str, float]:
     if not (data / "demand").is_dir():
         print(f"{data}: isn't there, so that only made-up steps are measured. --data FOLDER names another.")
     else:
-        for name, series, jobs, begin, until, hours, goal in real(data):
-            start, end = where(series, begin), where(series, until)
-            paths = told(series, None if jobs is None else data / jobs, start, end)
-            results |= compared(name, series.to_numpy(float), start, end, hours, goal, paths)
+        for name, series, jobs, begin, until, goals in real(data):
+            results |= each_length(name, series, jobs, where(series, begin), where(series, until), goals)
         results |= with_deadlines(data)
     return results | adversarial()
 
@@ -105,22 +103,27 @@ def with_deadlines(data: Path, jobs: int = 400) -> dict[str, float]:
     }
 
 
-def real(data: Path) -> "Iterator[tuple[str, pd.Series[Any], str | None, str, str, int, float]]":
-    """Name, series, the file of its jobs, first day, day after the last, hours of a block, goal."""
-    philly = read(data / "demand" / "philly_hourly_gpus.csv")
-    for hours, goal in ((DAY, 1.10), (WEEK, 1.07)):
-        yield f"Philly GPUs, {hours} h", philly, "jobs/philly_jobs.csv.gz", "2017-10-17", "2017-12-12", hours, goal
+def real(data: Path) -> "Iterator[tuple[str, pd.Series[Any], Path | None, str, str, dict[int, float | None]]]":
+    """Name, series, the file of its jobs, first day, day after the last, goals by the hours of a block."""
+    philly, jobs = read(data / "demand" / "philly_hourly_gpus.csv"), data / "jobs" / "philly_jobs.csv.gz"
+    yield "Philly GPUs", philly, jobs, "2017-10-17", "2017-12-12", {DAY: 1.10, WEEK: 1.07}
     total = read(data / "demand" / "snowflake_total_hourly.csv.gz")
-    yield "Snowflake total 2023, 168 h", total, None, "2023-01-01", "2024-01-01", WEEK, 1.003
+    yield "Snowflake total 2023", total, None, "2023-01-01", "2024-01-01", {WEEK: 1.003}
 
 
 def of_file(path: Path, column: str | None, start: str | None) -> dict[str, float]:
     series = read(path, column)
     first = where(series, start) if start else 6 * WEEK
-    paths = told(series, None, first, len(series))
-    results: dict[str, float] = {}
-    for hours in (DAY, WEEK):
-        results |= compared(f"{path.name}, {hours} h", series.to_numpy(float), first, len(series), hours, None, paths)
+    return each_length(path.name, series, None, first, len(series), {DAY: None, WEEK: None})
+
+
+def each_length(
+    name: str, series: "pd.Series[Any]", jobs: Path | None, start: int, end: int, goals: dict[int, float | None]
+) -> dict[str, float]:
+    """`goals`: by the hours of a block."""
+    paths, results = told(series, jobs, start, end), {}
+    for hours, goal in goals.items():
+        results |= compared(f"{name}, {hours} h", series.to_numpy(float), start, end, hours, goal, paths)
     return results
 
 

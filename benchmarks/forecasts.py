@@ -20,10 +20,10 @@ import pandas as pd
 
 from scalar.forecasts.batch import forecasts
 from scalar.forecasts.calibration import calibrate
-from scalar.forecasts.combining import rolled
+from scalar.forecasts.combining import Backtest, rolled
 from scalar.forecasts.forecasting import BACKTEST_DAYS, backtest, bands, forecast, members
 from scalar.forecasts.history import CAP, WEEK, History
-from scalar.forecasts.model import HORIZON, HOUR, MEDIAN, QUANTILES, Floats, Lifetimes, Series
+from scalar.forecasts.model import HORIZON, HOUR, MEDIAN, Floats, Lifetimes, Series
 from scalar.forecasts.skill import inside, pinball, scale
 
 _MIDNIGHT = 24
@@ -170,7 +170,7 @@ def lifetimes(file: Path, start: datetime) -> Lifetimes:
 
 def evaluated(case: Case, series: Series, *, prophet: bool, exact: bool) -> Figures:
     history = History.of(series.last(CAP + 24 * case.days) if exact else series)
-    asked = members(prophet=prophet, lifetimes=history.lifetimes is not None)
+    asked = members(history, prophet=prophet)
     tested, _ = backtest(history, asked, _MIDNIGHT, case.days + BACKTEST_DAYS)
     truth = tested.truth[-case.days :]
     origins = [len(history) - 24 * day for day in range(case.days, 0, -1)]
@@ -178,7 +178,7 @@ def evaluated(case: Case, series: Series, *, prophet: bool, exact: bool) -> Figu
     steady = pd.Series(history.known).ffill().to_numpy()
     held = np.stack([steady[origin : origin + _MIDNIGHT] for origin in origins])
     scales = np.array([scale(steady[:origin]) for origin in origins])
-    quantiles = _exact(history, origins) if exact else _rolled(tested.truth - (made := rolled(tested)), made, case.days)
+    quantiles = np.stack(_exact(history, origins) if exact else _banded(tested, case.days))
     paths = {member.name: tested.paths[row, -case.days :] for row, member in enumerate(asked)}
     paths["automatic"] = quantiles[:, :, MEDIAN]
     within = [inside(truth[day], quantiles[day])[~np.isnan(truth[day])] for day in range(case.days)]
@@ -200,32 +200,29 @@ def issued(series: Series, first: datetime, last: datetime) -> dict[datetime, Fl
     while last > first:
         history = History.of(series.until(last))
         days = min(_STRETCH, (last - first).days)
-        tested, _ = backtest(history, members(lifetimes=history.lifetimes is not None), HORIZON, days + BACKTEST_DAYS)
-        made = rolled(tested)
-        errors = tested.truth - made
-        for row in range(max(0, len(errors) - days), len(errors)):
-            known = errors[max(0, row - BACKTEST_DAYS) : row].copy()
-            for day in range(len(known)):
-                known[day, 24 * (len(known) - day) :] = np.nan
-            offsets = calibrate(known).offsets if len(known) else np.zeros((HORIZON, len(QUANTILES)))
-            found[history.start + int(tested.days[row] * 24) * HOUR] = bands(made[row], offsets, 0.0)
+        tested, _ = backtest(history, members(history), HORIZON, days + BACKTEST_DAYS)
+        starts = [history.start + int(day * 24) * HOUR for day in tested.days[-days:]]
+        found |= dict(zip(starts, _banded(tested, days), strict=True))
         last -= timedelta(days=days)
     return found
 
 
-def _rolled(errors: Floats, made: Floats, days: int) -> Floats:
-    first = len(errors) - days
-    return np.stack(
-        [
-            bands(made[day], calibrate(errors[max(0, day - BACKTEST_DAYS) : day]).offsets, 0.0)
-            for day in range(first, len(errors))
-        ]
-    )
+def _banded(tested: Backtest, days: int) -> list[Floats]:
+    """What would have been issued at the last days' origins, from the errors that were known at each: quantiles."""
+    made = rolled(tested)
+    errors = tested.truth - made
+    found = []
+    for row in range(max(0, len(made) - days), len(made)):
+        known = errors[max(0, row - BACKTEST_DAYS) : row].copy()
+        for back, seen in enumerate(known[::-1], start=1):
+            seen[24 * back :] = np.nan
+        found.append(bands(made[row], calibrate(known).offsets, 0.0))
+    return found
 
 
-def _exact(history: History, origins: list[int]) -> Floats:
+def _exact(history: History, origins: list[int]) -> list[Floats]:
     whole = Series(start=history.start, values=history.known, lifetimes=history.lifetimes)
-    return np.stack([forecast(whole.until(whole.start + origin * HOUR), _MIDNIGHT).quantiles for origin in origins])
+    return [forecast(whole.until(whole.start + origin * HOUR), _MIDNIGHT).quantiles for origin in origins]
 
 
 def _mean_of_days(truth: Floats, path: Floats, scales: Floats) -> float:

@@ -65,16 +65,21 @@ def _sizes(errors: Floats) -> Floats:
     """How large the first day's errors were before each origin, and are now: of late, and in the long run."""
     found = np.empty(len(errors) + 1)
     day = np.abs(errors[:, :24])
-    each = np.array([np.mean(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan for row in day])
-    start = float(np.nanmean(each[:7])) if (~np.isnan(each[:7])).any() else 1.0
-    least = max(_LEAST_SIZE * float(np.nanmean(each)) if (~np.isnan(each)).any() else 0.0, 1e-9)
-    short = long = max(start, least)
+    each = np.array([_mean(row, otherwise=np.nan) for row in day])
+    least = max(_LEAST_SIZE * _mean(each, otherwise=0.0), 1e-9)
+    short = long = max(_mean(each[:7], otherwise=1.0), least)
     for origin, size in enumerate([*each, np.nan]):
         found[origin] = max(_LATELY * short + (1 - _LATELY) * long, least)
         if not np.isnan(size):
             short += (size - short) * _SHORT
             long += (size - long) * _LONG
     return found
+
+
+def _mean(values: Floats, *, otherwise: float) -> float:
+    """Of those that are known."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else otherwise
 
 
 def _offsets(relative: Floats) -> Floats:

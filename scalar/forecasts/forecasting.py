@@ -30,8 +30,8 @@ _COPIES = 3
 """The first members are naive copies."""
 
 
-def members(seed: int = 0, *, prophet: bool = False, lifetimes: bool = False) -> tuple[Member, ...]:
-    """Persistence is the first: the others are measured by it. `lifetimes`: the series' jobs are known."""
+def members(history: History, seed: int = 0, *, prophet: bool = False) -> tuple[Member, ...]:
+    """Who may have something to say of it. Persistence is the first: the others are measured by it."""
     usual: tuple[Member, ...] = (
         Persistence(),
         Yesterday(),
@@ -43,7 +43,7 @@ def members(seed: int = 0, *, prophet: bool = False, lifetimes: bool = False) ->
         Regressed(weekly=False),
         Boosted(seed),
     )
-    return (*usual, *([Survival()] if lifetimes else []), *([Prophet()] if prophet else []))
+    return (*usual, *([] if history.lifetimes is None else [Survival()]), *([Prophet()] if prophet else []))
 
 
 def forecast(
@@ -61,7 +61,7 @@ def forecast(
     history = History.of(levelled(recent, odd))
     asked: tuple[Member, ...] = (Persistence(),)
     if odd.constant is None:
-        asked = members(seed, prophet=prophet, lifetimes=history.lifetimes is not None)
+        asked = members(history, seed, prophet=prophet)
     made = _made(history, asked, horizon, floor)
     return replace(made, start=series.end, notes=(*odd.notes, *_calendar(history, odd)))
 

@@ -41,8 +41,8 @@ class Optimal:
     foresee_every: int = DAY
     """Hours from a forecast to the next. In earnest there is one an hour: that would take minutes."""
     _hour: int = field(default=-1, init=False)
-    _foreseen: Floats = field(default_factory=lambda: np.zeros((0, 0)), init=False)
-    _foreseen_at: int | None = field(default=None, init=False)
+    _foreseen: tuple[int, Floats] | None = field(default=None, init=False)
+    """The hour from which it was last forecast, and scenarios (n, hours)."""
     _last: Outlook = field(default_factory=Outlook, init=False)
 
     def plan(self, situation: Situation, ask: Ask, past: Past) -> tuple[Plan, bool]:
@@ -69,10 +69,11 @@ class Optimal:
         hour = len(demand) - 1
         if hour < DAY:
             return foreseen(demand, self.hours, self.scenarios)
-        if self._foreseen_at is None or hour - self._foreseen_at >= self.foresee_every:
+        if self._foreseen is None or hour - self._foreseen[0] >= self.foresee_every:
             (made,) = forecasts([Series(start=hour_of(situation.now) - hour * HOUR, values=demand[:-1])])
-            self._foreseen_at, self._foreseen = hour, np.maximum(scenarios(made, self.scenarios), 0.0)
-        return anchored(self._foreseen[:, hour - self._foreseen_at : self.hours], float(demand[-1]))
+            self._foreseen = hour, np.maximum(scenarios(made, self.scenarios), 0.0)
+        since, paths = self._foreseen
+        return anchored(paths[:, hour - since : self.hours], float(demand[-1]))
 
     def _between(self, situation: Situation, ask: Ask, past: Past) -> Plan:
         waits = optimal.who_waits(situation, self.policy, self._last)

@@ -19,7 +19,7 @@ from scalar.forecasts.members.smoothed import Smoothed
 from scalar.forecasts.members.survival import Survival
 from scalar.forecasts.model import Lifetimes
 
-FAST = members()
+FAST = members(History.of(a_series(of_weeks(1))))
 WEEKS = 9
 
 
