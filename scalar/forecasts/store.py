@@ -51,6 +51,10 @@ class Issued:
     quantiles: Floats
     naive: Floats
 
+    @property
+    def forecast(self) -> Forecast:
+        return Forecast(start=self.issued_at, quantiles=self.quantiles, member=self.member, notes=self.notes)
+
 
 def demand_since(tx: Transaction, since: datetime) -> dict[Subject, dict[datetime, float]]:
     """What was wanted, by hour; an hour that isn't there had none."""
@@ -156,14 +160,22 @@ def insert_hours(tx: Transaction, forecast_id: str, made: Forecast) -> None:
 
 def latest(tx: Transaction, kind: Kind) -> list[Issued]:
     """The last forecast of each series."""
+    last = "select distinct on (subject, tier) * from forecasts where kind = %s order by subject, tier, issued_at desc"
+    return _issued(tx, last, [kind])
+
+
+def issued_since(tx: Transaction, kind: Kind, since: datetime) -> list[Issued]:
+    """Every forecast that was issued at that hour or later: of each series, the newest last."""
+    return _issued(tx, "select * from forecasts where kind = %s and issued_at >= %s", [kind, since])
+
+
+def _issued(tx: Transaction, which: str, values: Sequence[object]) -> list[Issued]:
     rows = tx.execute(
-        f"""select f.*, h.quantiles, h.naive from (
-                select distinct on (subject, tier) * from forecasts where kind = %s
-                order by subject, tier, issued_at desc) f
+        f"""select f.*, h.quantiles, h.naive from ({which}) f
             cross join lateral (select array_agg(array[{", ".join(LEVELS)}] order by hour) as quantiles,
                 array_agg(naive order by hour) as naive from forecast_hours where forecast_id = f.id) h
-            order by f.subject, f.tier""",
-        [kind],
+            order by f.subject, f.tier, f.issued_at""",
+        values,
     )
     return [
         Issued(

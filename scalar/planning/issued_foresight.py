@@ -1,20 +1,24 @@
 """Foresight from the forecasts that were issued, as far as each has earned it.
 
-The last forecast of each tier's demand, if it is fresh, is drawn as scenarios; the authority is what the measured skill
-of the demand has earned. A price forecast is taken at its word for as long as its own skill allows; after that its
-middle is the naive copy's. Where no forecast of demand is fresh: what ran of late, and a note that says so.
+The forecasts of each tier's demand of the last day, if the newest is fresh, are blended and drawn as scenarios; the
+authority is what the measured skill of the demand has earned. A price forecast is taken at its word for as long as its
+own skill allows; after that its middle is the naive copy's. Where no forecast of demand is fresh: what ran of late, and
+a note that says so.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 
 from scalar.database import Transaction
 from scalar.forecasts import store
 from scalar.forecasts.authority import authority
+from scalar.forecasts.blending import blended
 from scalar.forecasts.demand import ANY
-from scalar.forecasts.model import MEDIAN, Forecast
+from scalar.forecasts.model import MEDIAN
 from scalar.forecasts.scenarios import scenarios
 from scalar.forecasts.skill import Skill
 from scalar.forecasts.store import Issued, Subject
@@ -27,6 +31,7 @@ from scalar.planning.outlook import Authority
 
 FRESH = timedelta(hours=6)
 """A forecast whose first hour is longer ago is not planned by."""
+_A_DAY = timedelta(days=1)
 _MONTH = timedelta(days=28)
 
 
@@ -34,7 +39,7 @@ class FromForecasts:
     """From what was forecast. Reads once: made for one plan."""
 
     def __init__(self) -> None:
-        self._read: dict[store.Kind, Mapping[Subject, Issued]] = {}
+        self._read: dict[store.Kind, Mapping[Subject, Sequence[Issued]]] = {}
         self._skills: Mapping[Subject, Skill] | None = None
         self._without = FromUsage()
 
@@ -52,15 +57,16 @@ class FromForecasts:
         return Foreseen(
             fast=_sum(fast, hours),
             flex=_sum(flex, hours).mean(axis=0),
-            authority=self._authority(tx, leading[0].subject, now),
-            notes=tuple(note for each in (*found[Tier.FAST], *found[Tier.FLEX]) for note in each.notes),
+            authority=self._authority(tx, leading[0][-1].subject, now),
+            notes=tuple(note for each in (*found[Tier.FAST], *found[Tier.FLEX]) for note in each[-1].notes),
         )
 
     def prices(self, tx: Transaction, sku: str, now: datetime) -> Floats | None:
         subject = Subject(kind=store.Kind.PRICE, name=sku)
-        issued = self._fresh(tx, store.Kind.PRICE, now).get(subject)
-        if issued is None:
+        known = self._fresh(tx, store.Kind.PRICE, now).get(subject)
+        if known is None:
             return None
+        issued = known[-1]
         gone = _gone(issued, now)
         rows = issued.quantiles[gone:].copy()
         trusted = self._authority(tx, subject, now).horizon_hours
@@ -88,13 +94,15 @@ class FromForecasts:
             why="" if whole else given.why,
         )
 
-    def _fresh(self, tx: Transaction, kind: store.Kind, now: datetime) -> Mapping[Subject, Issued]:
+    def _fresh(self, tx: Transaction, kind: store.Kind, now: datetime) -> Mapping[Subject, Sequence[Issued]]:
+        """What was forecast of a series of late, the newest last, if that is fresh."""
         if kind not in self._read:
-            found = store.latest(tx, kind)
+            found = store.issued_since(tx, kind, now - FRESH - _A_DAY)
+            lately = {subject: list(those) for subject, those in groupby(found, key=attrgetter("subject"))}
             self._read[kind] = {
-                each.subject: each
-                for each in found
-                if now - each.issued_at <= FRESH and _gone(each, now) + DAY <= len(each.quantiles)
+                subject: those
+                for subject, those in lately.items()
+                if now - those[-1].issued_at <= FRESH and _gone(those[-1], now) + DAY <= len(those[-1].quantiles)
             }
         return self._read[kind]
 
@@ -108,9 +116,9 @@ def _gone(issued: Issued, now: datetime) -> int:
     return max(0, (hour_of(now) - issued.issued_at) // HOUR)
 
 
-def _paths(issued: Issued, now: datetime, seed: int) -> Floats:
-    made = Forecast(start=issued.issued_at, quantiles=issued.quantiles, member=issued.member)
-    return np.maximum(scenarios(made, SCENARIOS, seed)[:, _gone(issued, now) :], 0.0)
+def _paths(issued: Sequence[Issued], now: datetime, seed: int) -> Floats:
+    made = blended([each.forecast for each in issued])
+    return np.maximum(scenarios(made, SCENARIOS, seed)[:, _gone(issued[-1], now) :], 0.0)
 
 
 def _sum(paths: Sequence[Floats], hours: int) -> Floats:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from scalar.forecasts.batch import forecasts
-from scalar.forecasts.model import HOUR, Series
+from scalar.forecasts.blending import blended
+from scalar.forecasts.model import HOUR, Forecast, Series
 from scalar.forecasts.scenarios import scenarios
 from scalar.metering.model import hour_of
 from scalar.planning import optimal, reactive
@@ -41,8 +42,9 @@ class Optimal:
     foresee_every: int = DAY
     """Hours from a forecast to the next. In earnest there is one an hour: that would take minutes."""
     _hour: int = field(default=-1, init=False)
-    _foreseen: tuple[int, Floats] | None = field(default=None, init=False)
-    """The hour from which it was last forecast, and scenarios (n, hours)."""
+    _made: list[Forecast] = field(default_factory=list, init=False)
+    _foreseen: Floats = field(default_factory=lambda: np.zeros((0, 0)), init=False)
+    """Scenarios (n, hours), from the last forecast's first hour on."""
     _last: Outlook = field(default_factory=Outlook, init=False)
 
     def plan(self, situation: Situation, ask: Ask, past: Past) -> tuple[Plan, bool]:
@@ -65,15 +67,15 @@ class Optimal:
         return Outlook(kinds={kind.sku.id: with_queue(ahead, np.zeros(hours), waits)})
 
     def _paths(self, situation: Situation, demand: Floats) -> Floats:
-        """The forecast that would have been issued, from the hour that runs on, of which is known what is wanted."""
-        hour = len(demand) - 1
-        if hour < DAY:
+        """The forecasts that would have been issued, from the hour that runs on, of which is known what is wanted."""
+        known, now = len(demand) - 1, hour_of(situation.now)
+        if known < DAY:
             return foreseen(demand, self.hours, self.scenarios)
-        if self._foreseen is None or hour - self._foreseen[0] >= self.foresee_every:
-            (made,) = forecasts([Series(start=hour_of(situation.now) - hour * HOUR, values=demand[:-1])])
-            self._foreseen = hour, np.maximum(scenarios(made, self.scenarios), 0.0)
-        since, paths = self._foreseen
-        return anchored(paths[:, hour - since : self.hours], float(demand[-1]))
+        if not self._made or now - self._made[-1].start >= self.foresee_every * HOUR:
+            self._made += forecasts([Series(start=now - known * HOUR, values=demand[:-1])])
+            self._foreseen = np.maximum(scenarios(blended(self._made), self.scenarios), 0.0)
+        gone = (now - self._made[-1].start) // HOUR
+        return anchored(self._foreseen[:, gone : self.hours], float(demand[-1]))
 
     def _between(self, situation: Situation, ask: Ask, past: Past) -> Plan:
         waits = optimal.who_waits(situation, self.policy, self._last)

@@ -85,6 +85,17 @@ def test_a_fresh_forecast_is_planned_by_with_its_band(tx: Transaction):
     assert seen.notes == ()
 
 
+def test_a_new_forecast_moves_the_plan_by_its_part_of_the_last_day(tx: Transaction):
+    """An hour that four forecasts look at is what they say in the mean."""
+    issued(tx, FAST, 80.0, since=NOON - 30 * HOUR)
+    for hour, level in ((23, 20.0), (10, 20.0), (5, 20.0), (0, 40.0)):
+        issued(tx, FAST, level, since=NOON - hour * HOUR)
+    middle = np.median(np.array(told(tx).kinds[H100.id].fast), axis=1)
+    assert middle[100] == pytest.approx(25.0, rel=0.03)
+    # Beyond the others' ends there is the newest alone.
+    assert middle[167] == pytest.approx(40.0, rel=0.03)
+
+
 def test_hours_that_are_over_are_left_out(tx: Transaction):
     issued(tx, FAST, np.arange(168) + 10.0, since=NOON - 3 * HOUR)
     rows = np.array(told(tx).kinds[H100.id].fast)
