@@ -29,7 +29,7 @@ from scalar.planning.deadlines import (
     run,
     uniform_progress,
 )
-from scalar.planning.experts import DAY, ROLLING, WEEK, as_forecast
+from scalar.planning.experts import DAY, WEEK, as_forecast, by_the_hour
 from scalar.planning.flexing import follow_flex, spread
 from scalar.planning.highs import Floats
 from scalar.planning.oracle import Terms, accrued, perfect_cost
@@ -121,7 +121,8 @@ def each_length(
     name: str, series: "pd.Series[Any]", jobs: Path | None, start: int, end: int, goals: dict[int, float | None]
 ) -> dict[str, float]:
     """`goals`: by the hours of a block."""
-    paths, results = told(series, jobs, start, end), {}
+    paths = told(series, jobs, start, end)
+    results: dict[str, float] = {}
     for hours, goal in goals.items():
         results |= compared(f"{name}, {hours} h", series.to_numpy(float), start, end, hours, goal, paths)
     return results
@@ -152,7 +153,7 @@ def compared(
     terms, demand = Terms(hours=hours), series[start:end]
     cheapest = perfect_cost(demand, terms)
     said = "" if goal is None else f" (goal ≤ {goal})"
-    rule = BuyingRule(terms=terms, rolling={"from now": ROLLING["from now"], "forecast": as_forecast(forecasts)})
+    rule = BuyingRule(terms=terms, rolling=by_the_hour(hours, as_forecast(forecasts)))
     results = {
         f"{name}: cost over the optimum's{said}": cost_of(follow(rule, series, start, end), demand, terms) / cheapest,
         f"{name}: without forecasts": cost_of(follow(BuyingRule(terms=terms), series, start, end), demand, terms)
@@ -163,7 +164,7 @@ def compared(
     fast, flex = (1 - FLEX) * series, FLEX * series
     cheapest = perfect_cost(fast[start:end], terms, flex=flex[start:end], slack=SLACK)
     wanted = {at: np.stack([spread_ahead(path, flex[:at]) for path in paths]) for at, paths in forecasts.items()}
-    rule = BuyingRule(terms=terms, rolling={"from now": ROLLING["from now"], "forecast": as_forecast(wanted)})
+    rule = BuyingRule(terms=terms, rolling=by_the_hour(hours, as_forecast(wanted)))
     made = follow_flex(rule, fast, flex, SLACK, start, end)
     paid = float((terms.block * made.stock + terms.hourly * made.hourly).sum())
     unmet = float((made.stock + made.hourly + 1e-6 < fast[start:end]).mean())

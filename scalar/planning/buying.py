@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scalar.planning.experts import ROLLING, USUAL, WEEK, View
+from scalar.planning.experts import USUAL, WEEK, View, by_the_hour
 from scalar.planning.highs import Floats, SolverFailed
 from scalar.planning.oracle import Terms, accrued
 from scalar.planning.rolling import BLOCKS, planned, segments
@@ -50,11 +50,15 @@ class BuyingRule:
     terms: Terms
     views: Mapping[str, View] = field(default_factory=lambda: USUAL)
     """Of which quantiles are taken."""
-    rolling: Mapping[str, View] = field(default_factory=lambda: ROLLING)
-    """By which it is planned hour by hour: they give scenarios (n, hours)."""
+    rolling: Mapping[str, View] | None = None
+    """By which it is planned hour by hour: they give scenarios (n, hours). None: the usual ones."""
     cautions: Sequence[float] = (1.0,)
     past: int = 6 * WEEK
     """Hours through which the portfolio runs before it is first asked."""
+
+    @property
+    def plans_by(self) -> Mapping[str, View]:
+        return by_the_hour(self.terms.hours) if self.rolling is None else self.rolling
 
     @property
     def half_life(self) -> float:
@@ -68,7 +72,7 @@ class BuyingRule:
     @property
     def names(self) -> list[str]:
         quantiles = [f"{view} x {caution:g}" for view in self.views for caution in self.cautions]
-        return [*quantiles, *(f"{view}, rolling" for view in self.rolling), "break-even"]
+        return [*quantiles, *(f"{view}, rolling" for view in self.plans_by), "break-even"]
 
 
 class Buyer:
@@ -85,7 +89,7 @@ class Buyer:
         self._first = self._next = max(0, at - rule.past)
         self._rules = len(rule.names)
         self._stocks = np.zeros((self._rules, len(series) - self._first + BLOCKS * rule.terms.hours))
-        self._plans, self._planned = np.zeros((len(rule.rolling), BLOCKS * rule.terms.hours)), -1
+        self._plans, self._planned = np.zeros((len(rule.plans_by), BLOCKS * rule.terms.hours)), -1
         self._costs = np.zeros(self._rules)
         self._demand = 0.0
 
@@ -131,8 +135,8 @@ class Buyer:
 
     def _by_plan(self, at: int) -> Floats:
         if self._planned < 0 or at - self._planned >= self._rule.plan_every or at == self._at:
-            first = self._rules - 1 - len(self._rule.rolling)
-            for number, view in enumerate(self._rule.rolling.values()):
+            first = self._rules - 1 - len(self._rule.plans_by)
+            for number, view in enumerate(self._rule.plans_by.values()):
                 self._plans[number] = self._plan(at, view, self._stocks[first + number])
             self._planned = at
         return np.asarray(self._plans[:, at - self._planned])

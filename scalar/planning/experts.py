@@ -87,14 +87,18 @@ def as_forecast(issued: Mapping[int, Floats]) -> View:
 
 USUAL: Mapping[str, View] = {"last block": as_long_before}
 
-ROLLING: Mapping[str, View] = {
-    "from now": partial(reverting, half_life=24.0, past=5 * WEEK),
-    "same hours of other weeks": partial(seasonal, season=WEEK, copies=4, half_life=96.0),
-}
-"""Those that say which hour is how: scenarios (n, hours), for who looks at every hour by itself.
+_FROM_NOW = partial(reverting, half_life=24.0, past=5 * WEEK)
+_OTHER_WEEKS = partial(seasonal, season=WEEK, copies=4, half_life=96.0)
 
-None is fitted to anything: a block's own length, a week, and halves of the distance in one day or four.
-"""
+
+def by_the_hour(block: int, forecast: View | None = None) -> Mapping[str, View]:
+    """Those that say which hour is how: scenarios (n, hours), for who looks at every hour of some blocks by itself.
+
+    What is wanted now says much of a block of a day, and little of one of a week. Without a forecast, other weeks have
+    its place. None is fitted to anything: a block's own length, a week, and halves of the distance in one day or four.
+    """
+    beyond = {"same hours of other weeks": _OTHER_WEEKS} if forecast is None else {"forecast": forecast}
+    return {"from now": _FROM_NOW, **beyond} if block <= 2 * DAY else beyond
 
 
 def anchored(paths: Floats, now: float) -> Floats:
@@ -113,8 +117,7 @@ def foreseen(series: Floats, hours: int, count: int) -> Floats:
     The hour that runs is known, whatever other weeks had then. A short series goes on as it is.
     """
     at = len(series) - 1
-    views = [reverting(series, at, hours, half_life=24.0, past=5 * WEEK)]
-    views.append(seasonal(series, at, hours, season=WEEK, copies=4, half_life=96.0))
+    views = [view(series, at, hours) for view in (_FROM_NOW, _OTHER_WEEKS)]
     known = [each for each in views if each is not None]
     if not known:
         return np.full((count, hours), series[-1])

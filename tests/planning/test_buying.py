@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalar.planning.buying import Buyer, BuyingRule, follow
-from scalar.planning.experts import as_forecast
+from scalar.planning.experts import as_forecast, as_long_before, by_the_hour
 from scalar.planning.flexing import follow_flex, spread
 from scalar.planning.oracle import Terms, accrued, perfect_cost, perfect_mix
 from scalar.planning.rolling import planned, segments
@@ -109,6 +109,17 @@ def test_a_forecast_is_a_view():
     assert sure(series, 72, 24) is None, "it is a day old"
     assert sure(series, 96, 24)[0, 0] == 20.0
     assert Buyer(BuyingRule(terms=TERMS, views={"forecast": sure}, rolling={}, past=0), series, 48).target(48) > 0
+
+
+def test_what_is_wanted_now_has_no_say_in_blocks_of_a_week():
+    assert list(by_the_hour(24)) == ["from now", "same hours of other weeks"]
+    assert list(by_the_hour(168)) == ["same hours of other weeks"]
+    assert by_the_hour(168, as_long_before)["forecast"] is as_long_before
+    assert BuyingRule(terms=Terms(hours=168)).names == [
+        "last block x 1",
+        "same hours of other weeks, rolling",
+        "break-even",
+    ]
 
 
 def test_beyond_its_end_a_forecast_is_as_a_week_before():
