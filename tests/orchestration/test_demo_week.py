@@ -18,8 +18,8 @@ from scalar_orchestration.demo.playing import Played, Plot, opened
 from tests.orchestration.conftest import forget_settings
 from tests.sandbox_process import SandboxMarket
 
-MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
-PLOT = Plot(start=MONDAY, hours=7, weeks_before=3, forecast_days=3, wind_down_hours=0)
+MONDAY = datetime(2026, 11, 9, tzinfo=UTC)
+PLOT = Plot(start=MONDAY, hours=7, weeks_before=8, forecast_days=8, wind_down_hours=0)
 CAPS = {"MAX_ORDER": 500, "APPROVAL_ABOVE": 500, "MAX_HOUR": 600, "MAX_DAY": 2500}
 
 
@@ -27,7 +27,7 @@ CAPS = {"MAX_ORDER": 500, "APPROVAL_ABOVE": 500, "MAX_HOUR": 600, "MAX_DAY": 250
 def sandbox(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resource: resources.PostgresResource
 ) -> Iterator[SandboxMarket]:
-    begins = f"{MONDAY - timedelta(days=21):%Y-%m-%dT%H:%MZ}"
+    begins = f"{MONDAY - timedelta(days=28):%Y-%m-%dT%H:%MZ}"
     with SandboxMarket(tmp_path / "market", start=begins, rule=["boot_seconds=300"]) as running:
         settings = {"URL": running.url, "TOKEN_FILE": str(running.token_file), "DRY_RUN": "false"}
         for name, value in {**settings, "PROCESS_RUNTIME": "true", **CAPS}.items():
@@ -106,8 +106,9 @@ def _every_hour_was_rated_and_costed(instance: dg.DagsterInstance, database: Dat
 
 
 def _machines_were_there_before_who_they_were_bought_for(database: Database, played: Played) -> None:
-    """Most of those that were bought before any job asked for them, if a quiet night saw any; few fast jobs waited."""
-    assert played.ahead.in_time >= played.ahead.used / 2
+    """Most of those that were bought before any job asked for them; and most fast jobs didn't wait."""
+    assert played.ahead.machines > 0
+    assert played.ahead.in_time >= played.ahead.used / 2 > 0
     with database.transaction() as tx:
         assert findings.waits(tx, PLOT.window).at_once > 0.5
 
