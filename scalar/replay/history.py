@@ -1,17 +1,19 @@
 """Public history from files: jobs, and prices by hour.
 
 Jobs: a CSV with `timestamp` (UTC where it says no zone), `duration` (seconds) and `num_gpus`; optional: `tier`,
-`deadline`, `organisation`. Prices: a CSV whose first column is the hour; dollars per GPU-hour in the named column.
+`deadline`, `organisation`. A job of no GPUs, or of no time, is left out. Prices: a CSV whose first column is the hour;
+dollars per GPU-hour in the named column.
 """
 
 import csv
 import gzip
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 import numpy as np
 
@@ -23,6 +25,9 @@ from scalar.replay.model import HOUR, Arrival, History
 
 GPUS_PER_NODE = 8
 _EARLIER = timedelta(weeks=6)
+_LONGEST = timedelta(days=3653)
+
+T = TypeVar("T")
 
 
 def read_history(
@@ -76,15 +81,21 @@ def shaped(gpus: int, gpus_per_node: int) -> tuple[int, int]:
 
 def _jobs(path: Path, gpus_per_node: int, flex_share: float, slack: timedelta) -> Iterator[Arrival]:
     flex_so_far = 0.0
-    for number, row in enumerate(_rows(path, {"timestamp", "duration", "num_gpus"})):
-        at, seconds = _moment(row["timestamp"], path), float(row["duration"])
-        if seconds <= 0 or int(row["num_gpus"]) <= 0:
+    for number, (row, place) in enumerate(_rows(path, {"timestamp", "duration", "num_gpus"})):
+        at = _told(_moment, row["timestamp"], f"{place}: timestamp", "no time")
+        seconds = _told(_seconds, row["duration"], f"{place}: duration", "no number of seconds (ten years at most)")
+        wanted = _told(int, row["num_gpus"], f"{place}: num_gpus", "no whole number")
+        if seconds <= 0 or wanted <= 0:
             continue
-        gpus, nodes = shaped(int(row["num_gpus"]), gpus_per_node)
+        gpus, nodes = shaped(wanted, gpus_per_node)
         flex_so_far += flex_share
-        tier = Tier(row["tier"]) if row.get("tier") else Tier.FLEX if flex_so_far >= 1 else Tier.FAST
+        tier = Tier.FLEX if flex_so_far >= 1 else Tier.FAST
+        if row.get("tier"):
+            tier = _told(Tier, row["tier"], f"{place}: tier", f"none of {', '.join(Tier)}")
         flex_so_far -= flex_so_far >= 1
-        due = _moment(row["deadline"], path) if row.get("deadline") else at + timedelta(seconds=seconds) + slack
+        due = at + timedelta(seconds=seconds) + slack
+        if row.get("deadline"):
+            due = _told(_moment, row["deadline"], f"{place}: deadline", "no time")
         yield Arrival(
             id=f"job_{number:07}",
             at=at,
@@ -99,10 +110,11 @@ def _jobs(path: Path, gpus_per_node: int, flex_share: float, slack: timedelta) -
 
 def _prices(path: Path, column: str, start: datetime, gpus_per_node: int) -> dict[datetime, Decimal]:
     found = {}
-    for row in _rows(path, {column}):
+    for row, place in _rows(path, {column}):
         if row[column]:
-            hour = hour_of(_moment(next(iter(row.values())), path))
-            found[hour] = (Decimal(row[column]) * gpus_per_node).quantize(Decimal("0.000001"))
+            hour = hour_of(_told(_moment, next(iter(row.values())), place, "no time"))
+            dollars = _told(_dollars, row[column], f"{place}: {column}", "no number of dollars")
+            found[hour] = (dollars * gpus_per_node).quantize(Decimal("0.000001"))
     if not found:
         raise InvalidRequest(f"{path}: no price in the column {column}.")
     first = min(found)
@@ -112,24 +124,47 @@ def _prices(path: Path, column: str, start: datetime, gpus_per_node: int) -> dic
     return found
 
 
-def _rows(path: Path, needed: set[str]) -> Iterator[dict[str, str]]:
+def _rows(path: Path, needed: set[str]) -> Iterator[tuple[dict[str, str], str]]:
+    """Each row, and where it stands."""
     if not path.is_file():
         raise InvalidRequest(f"{path}: there is no such file.")
-    with path.open("rb") as raw, TextIOWrapper(_unzipped(raw, path), encoding="utf-8", newline="") as text:
-        reader = csv.DictReader(text)
-        missing = needed - set(reader.fieldnames or ())
-        if missing:
-            raise InvalidRequest(f"{path}: lacks the column(s) {', '.join(sorted(missing))}.")
-        yield from reader
+    try:
+        with path.open("rb") as raw, TextIOWrapper(_unzipped(raw, path), encoding="utf-8", newline="") as text:
+            reader = csv.DictReader(text, restval="")
+            missing = needed - set(reader.fieldnames or ())
+            if missing:
+                raise InvalidRequest(f"{path}: lacks the column(s) {', '.join(sorted(missing))}.")
+            for row in reader:
+                yield row, f"{path}, line {reader.line_num}"
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as problem:
+        raise InvalidRequest(f"{path}: can't be read as a CSV: {problem}.") from problem
 
 
 def _unzipped(raw: IO[bytes], path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
 
 
-def _moment(text: str, path: Path) -> datetime:
+def _told(read: Callable[[str], T], text: str, where: str, otherwise: str) -> T:
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as problem:
-        raise InvalidRequest(f"{path}: {text!r} is no time.") from problem
+        return read(text)
+    except (ValueError, ArithmeticError) as problem:
+        raise InvalidRequest(f"{where}: {text!r} is {otherwise}.") from problem
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not abs(seconds) <= _LONGEST.total_seconds():
+        raise ValueError(text)
+    return seconds
+
+
+def _dollars(text: str) -> Decimal:
+    dollars = Decimal(text)
+    if not dollars.is_finite() or dollars < 0:
+        raise ValueError(text)
+    return dollars

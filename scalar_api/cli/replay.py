@@ -1,6 +1,6 @@
 """`scalar replay`: a time again, under one policy or several. For operators, and for anybody with a file of jobs."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 POLICIES = ("reactive", "optimal", "oracle")
 RECORDED = "recorded"
+LONGEST = timedelta(days=366)
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M"]
 
 
@@ -84,6 +85,8 @@ def _check(policies: list[str], start: datetime, end: datetime) -> None:
         fail(f"There is no policy {unknown[0]!r}: of {', '.join(POLICIES)}.", 2)
     if end <= start:
         fail("--to must be after --from.", 2)
+    if end - start > LONGEST:
+        fail(f"{LONGEST.days} days can be replayed at a time, and this is {(end - start).days}.", 2)
 
 
 def _history(
@@ -99,6 +102,8 @@ def _history(
         dollars = Decimal(price)
     except ArithmeticError as error:
         raise InvalidRequest(f"--price: {price!r} is no number of dollars.") from error
+    if not dollars.is_finite() or dollars <= 0:
+        raise InvalidRequest(f"--price: {price!r} is no price: dollars above 0.")
     return deeds.from_files(Path(where), start, end, price=dollars, prices=prices, flex=flex, slack_hours=slack_hours)
 
 

@@ -50,6 +50,8 @@ def test_programs_get_json(jobs: str):
         (["--to", "2026-08-01"], "--to must be after --from"),
         (["--from", "2025-09-01", "--to", "2025-09-02"], "no job came in that time"),
         (["--price", "much"], "is no number of dollars"),
+        (["--price", "-3"], "'-3' is no price"),
+        (["--to", "2126-09-01"], "366 days can be replayed at a time"),
     ],
 )
 def test_what_cannot_be_replayed_says_why(jobs: str, arguments: list[str], said: str):

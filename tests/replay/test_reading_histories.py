@@ -1,5 +1,6 @@
 """Histories from files."""
 
+import gzip
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -54,13 +55,46 @@ def test_prices_of_another_time_are_moved(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("timestamp,duration\n", "lacks the column"), ("timestamp,duration,num_gpus\nnoon,1,1\n", "is no time")],
+    [
+        ("timestamp,duration\n", "lacks the column"),
+        ("timestamp,duration,num_gpus\nnoon,1,1\n", "line 2: timestamp: 'noon' is no time"),
+        ("timestamp,duration,num_gpus\n2017-10-02,1,1\n2017-10-02,long,1\n", "line 3: duration: 'long' is no number"),
+        ("timestamp,duration,num_gpus\n2017-10-02,nan,1\n", "'nan' is no number of seconds"),
+        ("timestamp,duration,num_gpus\n2017-10-02,1e300,1\n", "ten years at most"),
+        ("timestamp,duration,num_gpus\n2017-10-02,1\n", "num_gpus: '' is no whole number"),
+        ("timestamp,duration,num_gpus,tier\n2017-10-02,1,1,slow\n", "tier: 'slow' is none of fast, flex"),
+        ("timestamp,duration,num_gpus,deadline\n2017-10-02,1,1,soon\n", "deadline: 'soon' is no time"),
+    ],
 )
-def test_what_cannot_be_read_says_why(tmp_path, text, said):
+def test_what_cannot_be_read_says_why_and_where(tmp_path, text, said):
     with pytest.raises(InvalidRequest, match=said):
         read(a_file(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["jobs.csv", "jobs.csv.gz"])
+def test_a_file_of_something_else_is_no_csv(tmp_path, name):
+    (tmp_path / name).write_bytes(bytes(range(128, 256)))
+    with pytest.raises(InvalidRequest, match="can't be read as a CSV"):
+        read(tmp_path / name)
+
+
+def test_half_a_file_is_not_taken_for_the_whole(tmp_path):
+    whole = gzip.compress(JOBS.encode() * 100)
+    (tmp_path / "jobs.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InvalidRequest, match="can't be read as a CSV"):
+        read(tmp_path / "jobs.csv.gz")
+
+
+def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InvalidRequest, match="no such file"):
         read(tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize("price", ["cheap", "nan", "-1"])
+def test_what_is_no_price_is_refused(tmp_path, price):
+    prices = a_file(tmp_path, f"ts,mean\n2017-10-02,{price}\n", "prices.csv")
+    with pytest.raises(InvalidRequest, match=f"line 2: mean: '{price}' is no number of dollars"):
+        read(a_file(tmp_path, JOBS), prices=prices)
 
 
 def test_large_jobs_take_whole_nodes():
