@@ -1,11 +1,15 @@
 """`scalar demo`: the platform, played."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from scalar_api.cli.client import fail
+
+A_DAY = timedelta(days=1)
 
 app = typer.Typer(no_args_is_help=True, help="The platform, played: nothing to set up, nothing to pay.")
 
@@ -18,7 +22,7 @@ def demos() -> None:
 @app.command()
 def week(
     data: Annotated[Path, typer.Option(help="Where everything of the demo is kept.")] = Path(".scalar/demo"),
-    dagster_port: Annotated[int, typer.Option(help="Port of Dagster's webserver.")] = 3000,
+    dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Dagster's webserver.")] = 3000,
     days: Annotated[int, typer.Option(help="So many days of the week.", min=1, max=7)] = 7,
     seed: Annotated[int, typer.Option(help="Other customers, with another number.")] = 1,
     start: Annotated[
@@ -37,8 +41,13 @@ def week(
     from scalar_api.up.demo_session import run  # noqa: PLC0415
     from scalar_api.up.platform import Options  # noqa: PLC0415
 
+    now = datetime.now(UTC)
+    begin = start.replace(tzinfo=UTC) if start else last_week(now)
+    if begin + (days + 1) * A_DAY > now:
+        latest = now - (days + 1) * A_DAY
+        fail(f"--from: what is played is past: {days} day(s) begin on {latest:%Y-%m-%d} at the latest.", 2)
     played = Played(
-        start=start.replace(tzinfo=UTC) if start else last_week(datetime.now(UTC)),
+        start=begin,
         days=days,
         seed=seed,
         weeks_before=weeks_before,

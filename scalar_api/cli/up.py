@@ -13,8 +13,8 @@ def register(app: typer.Typer) -> None:
 
 def up(
     data: Annotated[Path, typer.Option(help="Where everything is kept.", envvar="SCALAR_DATA")] = Path(".scalar"),
-    api_port: Annotated[int, typer.Option(help="Port of the API.")] = 8000,
-    dagster_port: Annotated[int, typer.Option(help="Port of Dagster's webserver.")] = 3000,
+    api_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 8000,
+    dagster_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Dagster's webserver.")] = 3000,
     market: Annotated[
         bool, typer.Option(help="Buy nodes on a sandbox market; without it, this machine is the only node.")
     ] = True,

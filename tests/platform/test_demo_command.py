@@ -24,6 +24,23 @@ def test_its_help_says_what_it_plays():
         assert option in said.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--from", "2126-01-01"], "--from: what is played is past: 7 day(s) begin on"),
+        (["--from", f"{datetime.now(UTC):%Y-%m-%d}", "--days", "1"], "1 day(s) begin on"),
+        (["--from", "monday"], "'monday' does not match"),
+        (["--dagster-port", "99999"], "99999 is not in the range"),
+        (["--days", "8"], "8 is not in the range"),
+    ],
+)
+def test_what_cannot_be_played_is_refused_before_anything_starts(data: Path, arguments: list[str], said: str):
+    refused = scalar("demo", "week", "--data", str(data), *arguments)
+    assert refused.returncode == 2
+    assert said in " ".join((refused.stdout + refused.stderr).replace("│", " ").split())
+    assert not data.exists()
+
+
 def test_an_earlier_demo_is_neither_played_over_nor_removed(data: Path):
     kept = data / "postgres" / "kept"
     kept.parent.mkdir(parents=True)
