@@ -1,23 +1,17 @@
 """The sandbox market as a process of its own, for tests of whatever talks to a market."""
 
-import os
-import signal
-import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
-from tests.warm import WarmProcess, warm_process
+from tests.served_sandbox import ServedSandbox
 
-_READY_SECONDS = 30.0
 PREVIEW = "/preview/v2"
 
 
-class SandboxMarket:
+class SandboxMarket(ServedSandbox):
     """Started with the defaults a test wants: a clock that the test moves, and no machines.
 
         with SandboxMarket(tmp_path / "market") as market:
@@ -25,8 +19,10 @@ class SandboxMarket:
             market.call("GET", "/preview/v2/pools")
 
     `options` are the command line's, `{"machines": "agent", "rule": ["fill_latency=2"], "no-traders": True}`. With
-    `clock="real"` it runs in real time. The port is the kernel's choice, and kept over `kill` and `start`.
+    `clock="real"` it runs in real time.
     """
+
+    module = "sandbox.market"
 
     def __init__(
         self,
@@ -38,26 +34,7 @@ class SandboxMarket:
         env: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
-        self.data = data
-        self.port = 0
-        self._env = dict(env or {})
-        self._options = {"clock": clock, "machines": machines, **({"start": start} if start else {}), **options}
-        self._process: WarmProcess | None = None
-        self._client = httpx.Client(timeout=60)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        self._client.close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        super().__init__(data, env=env, clock=clock, machines=machines, start=start, **options)
 
     @property
     def token_file(self) -> Path:
@@ -67,45 +44,10 @@ class SandboxMarket:
     def token(self) -> str:
         return self.token_file.read_text().strip()
 
-    @property
-    def log(self) -> Path:
-        return self.data / "sandbox.log"
-
-    def start(self) -> None:
-        """Comes back when it answers."""
-        self.data.mkdir(parents=True, exist_ok=True)
-        port_file = self.data / "port"
-        port_file.unlink(missing_ok=True)
-        environment = {**os.environ, **self._env}
-        self._process = warm_process("sandbox.market", self._arguments(port_file), env=environment, log=self.log)
-        deadline = time.monotonic() + _READY_SECONDS
-        while not port_file.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the sandbox market did not start:\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.02)
-        self.port = int(port_file.read_text())
-
-    def stop(self) -> int | None:
-        """Its exit status; None where it was never started."""
-        if self._process is None:
-            return None
-        self._process.terminate()
-        try:
-            return self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(10)
-
     def request(self, method: str, path: str, *, token: str | None = None, **more: Any) -> httpx.Response:
         """`path` from the root; the customer's own token unless another is given."""
         headers = {"Authorization": f"Bearer {token or self.token}", **more.pop("headers", {})}
-        return self._client.request(method, self.url + path, headers=headers, **more)
+        return self._http.request(method, self.url + path, headers=headers, **more)
 
     def call(self, method: str, path: str, **more: Any) -> Any:
         """The JSON of an answer that must be a success."""
@@ -139,14 +81,3 @@ class SandboxMarket:
         """The id of a new pool in the default workspace."""
         workspace = self.preview("GET", "/workspaces")["data"][0]["id"]
         return str(self.preview("POST", "/pools", json={"workspace": workspace, "name": name})["id"])
-
-    def _arguments(self, port_file: Path) -> list[str]:
-        arguments = ["--data", str(self.data), "--port", str(self.port), "--port-file", str(port_file)]
-        for name, value in self._options.items():
-            flag = "--" + name.replace("_", "-")
-            if value is True:
-                arguments.append(flag)
-            else:
-                for one in value if isinstance(value, list) else [value]:
-                    arguments += [flag, str(one)]
-        return arguments

@@ -1,10 +1,6 @@
 """The sandbox Stripe as a process of its own and an endpoint for its webhooks, for tests of what talks to Stripe."""
 
-import os
-import signal
-import subprocess
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,12 +12,10 @@ import httpx
 import requests
 import stripe
 
-from tests.warm import WarmProcess, warm_process
-
-_READY_SECONDS = 30.0
+from tests.served_sandbox import ServedSandbox
 
 
-class SandboxStripe:
+class SandboxStripe(ServedSandbox):
     """Started with the default a test wants: a clock that the test moves.
 
         with SandboxStripe(tmp_path / "stripe") as sandbox:
@@ -29,34 +23,23 @@ class SandboxStripe:
             sandbox.advance(3600)
 
     `options` are the command line's, `{"retry-days": "1,1", "webhook-url": inbox.url}`. With `clock="real"` it runs in
-    real time. The port is the kernel's choice, and kept over `kill` and `start`.
+    real time.
     """
+
+    module = "sandbox.stripe"
 
     def __init__(
         self, data: Path, *, clock: str = "manual", start: str | None = "2026-11-02T00:00Z", **options: Any
     ) -> None:
-        self.data = data
-        self.port = 0
-        self._options = {"clock": clock, **({"start": start} if start else {}), **options}
-        self._process: WarmProcess | None = None
-        self._http = httpx.Client(timeout=60, trust_env=False)
+        super().__init__(data, clock=clock, start=start, **options)
         self._sessions: list[requests.Session] = []
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
-        self._http.close()
+        super().__exit__(kind, error, trace)
         for one in self._sessions:
             one.close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def key(self) -> str:
@@ -68,10 +51,6 @@ class SandboxStripe:
         """Of the endpoint that `webhook-url` named."""
         return (self.data / "webhook_secret").read_text().strip()
 
-    @property
-    def log(self) -> Path:
-        return self.data / "sandbox.log"
-
     def client(self, *, key: str | None = None, retries: int = 0, timeout: float = 30.0) -> stripe.StripeClient:
         """The real library, at this address."""
         session = requests.Session()
@@ -81,36 +60,6 @@ class SandboxStripe:
         return stripe.StripeClient(
             key or self.key, base_addresses={"api": self.url}, http_client=http, max_network_retries=retries
         )
-
-    def start(self) -> None:
-        """Comes back when it answers."""
-        self.data.mkdir(parents=True, exist_ok=True)
-        port_file = self.data / "port"
-        port_file.unlink(missing_ok=True)
-        self._process = warm_process("sandbox.stripe", self._arguments(port_file), env=os.environ, log=self.log)
-        deadline = time.monotonic() + _READY_SECONDS
-        while not port_file.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the sandbox Stripe did not start:\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.02)
-        self.port = int(port_file.read_text())
-
-    def stop(self) -> int | None:
-        """Its exit status; None where it was never started."""
-        if self._process is None:
-            return None
-        self._process.terminate()
-        try:
-            return self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(10)
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         """As the library asks, but by hand: `path` from the root, `data` form-encoded. No fault hits it."""
@@ -179,12 +128,6 @@ class SandboxStripe:
     def flush_webhooks(self) -> None:
         """Comes back when every event so far was delivered, or tried."""
         self.control("/webhooks/flush")
-
-    def _arguments(self, port_file: Path) -> list[str]:
-        arguments = ["--data", str(self.data), "--port", str(self.port), "--port-file", str(port_file)]
-        for name, value in self._options.items():
-            arguments += ["--" + name.replace("_", "-"), str(value)]
-        return arguments
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,11 @@ import sys
 from hashlib import sha256
 
 from sandbox.market import options
-from sandbox.market.opening import token_of
+from sandbox.market.opening import new_token
 from sandbox.market.server import serve
 from sandbox.market.settings import UnknownRule
 from sandbox.market.world import CUSTOMER, World
+from sandbox.starting import kept_secret
 
 _TOKEN_VARIABLE = "SANDBOX_MARKET_TOKEN"  # noqa: S105 - its name, not its value
 
@@ -20,7 +21,7 @@ def main() -> int:
     given = options.parse()
     try:
         world = World(given)
-        secret = os.environ.pop(_TOKEN_VARIABLE, "") or token_of(given.token_file or given.data / "token")
+        secret = os.environ.pop(_TOKEN_VARIABLE, "") or kept_secret(given.token_file or given.data / "token", new_token)
     except (UnknownRule, ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

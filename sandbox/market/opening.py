@@ -1,10 +1,4 @@
-"""What a start needs before there is a market: the folder to itself, the customer's token, prices."""
-
-import fcntl
-import os
-from contextlib import suppress
-from pathlib import Path
-from typing import IO
+"""What a start needs before there is a market: the customer's token, and prices."""
 
 from sandbox.market.options import Options
 from sandbox.market.prices import PriceProcess, PriceSource, recorded
@@ -27,25 +21,5 @@ def price_sources(skus: dict[str, Sku], options: Options) -> dict[str, PriceSour
     return found
 
 
-def token_of(path: Path) -> str:
-    """The customer's token; made, for the owner of the file alone, where there is none yet. Raises: OSError."""
-    with suppress(FileNotFoundError):
-        return path.read_text().strip()
-    secret = "sk_live_" + new_id("x")[2:] + new_id("x")[2:]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(secret + "\n")
-    part.replace(path)
-    return secret
-
-
-def only_one(path: Path) -> IO[str]:
-    """Held as long as the process lives. Raises: OSError where another has it."""
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise OSError(f"another sandbox market runs on {path.parent}") from error
-    return file
+def new_token() -> str:
+    return "sk_live_" + new_id("x")[2:] + new_id("x")[2:]

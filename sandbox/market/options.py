@@ -3,11 +3,11 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
+
+from sandbox.starting import loopback, moment
 
 _TEACHES = """
 A market to trade GPU nodes on, for machines that are not connected to the real one: SFCompute's HTTP API (preview v2,
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m sandbox.market", description=_TEACHES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of all that it keeps")
-    parser.add_argument("--host", type=_loopback, default="127.0.0.1", help="a loopback address")
+    parser.add_argument("--host", type=loopback, default="127.0.0.1", help="a loopback address")
     parser.add_argument("--port", type=int, default=8090, help="0: one that is free")
     parser.add_argument("--port-file", type=Path, help="its port, written when it answers")
     parser.add_argument("--token-file", type=Path, help="the customer's token; made if absent (default: DATA/token)")
@@ -88,7 +88,7 @@ def _add_time(parser: argparse.ArgumentParser) -> None:
         "--clock", choices=("real", "manual"), default="real", help="manual: only /sandbox/clock moves it"
     )
     parser.add_argument(
-        "--start", type=_time, metavar="TIME", help="the market's time at its first start (default: now)"
+        "--start", type=moment, metavar="TIME", help="the market's time at its first start (default: now)"
     )
     parser.add_argument("--speed", type=_speed, default=1.0, help="market seconds per real second (real clock)")
     parser.add_argument(
@@ -126,24 +126,6 @@ def _add_machines(parser: argparse.ArgumentParser) -> None:
         "--machine-api", metavar="URL",
         help="where agents find the platform, if it has moved since their user data was written",
     )  # fmt: skip
-
-
-def _loopback(text: str) -> str:
-    try:
-        loopback = text == "localhost" or ip_address(text).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise argparse.ArgumentTypeError(f"{text} is not a loopback address, and /sandbox asks nobody for a token")
-    return text
-
-
-def _time(text: str) -> float:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time like 2026-11-02T00:00Z") from error
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _speed(text: str) -> float:

@@ -19,7 +19,7 @@ from sandbox.market.desk import Desk
 from sandbox.market.faults import Faults
 from sandbox.market.fleet import Fleet
 from sandbox.market.machines import AgentMachines, Machines, NoMachines
-from sandbox.market.opening import only_one, price_sources
+from sandbox.market.opening import price_sources
 from sandbox.market.options import Options
 from sandbox.market.previews import Previews
 from sandbox.market.resources import (
@@ -39,6 +39,7 @@ from sandbox.market.skus import DEFAULT_SKUS, Sku
 from sandbox.market.store import Store
 from sandbox.market.traders import Traders
 from sandbox.market.values import Order
+from sandbox.starting import only_one
 
 CUSTOMER = "acct_customer"
 DEFAULT_IMAGE = "image_scalarubuntu"
@@ -56,7 +57,7 @@ class World:
         options.data.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._closing = threading.Event()
-        self._only = only_one(options.data / "lock")
+        self._only = only_one(options.data / "lock", "market")
         self._store = Store(options.data / "market.sqlite3")
         engine_rules, given = read(options.rules, options.rule)
         self.engine = self._store.load(engine_rules)

@@ -4,9 +4,11 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 
+from sandbox.starting import kept_secret
 from sandbox.stripe import collecting, events, options, refunds, settling
-from sandbox.stripe.identity import kept_secret
+from sandbox.stripe.identity import new_secret
 from sandbox.stripe.options import Options
 from sandbox.stripe.refusals import Refusal
 from sandbox.stripe.server import serve
@@ -27,7 +29,9 @@ def main() -> int:
     given = options.parse()
     try:
         world = World(given, _DEEDS)
-        key = os.environ.pop(_KEY_VARIABLE, "") or kept_secret(given.key_file or given.data / "key", "sk_test")
+        key = os.environ.pop(_KEY_VARIABLE, "") or kept_secret(
+            given.key_file or given.data / "key", partial(new_secret, "sk_test")
+        )
         _tell(world, given)
     except (OSError, Refusal) as error:
         sys.stderr.write(f"{error}\n")
@@ -47,7 +51,7 @@ def _tell(world: World, given: Options) -> None:
     """The endpoint of the command line: made the first time, and moved where the next start names another address."""
     if given.webhook_url is None:
         return
-    secret = kept_secret(given.webhook_secret_file or given.data / "webhook_secret", "whsec")
+    secret = kept_secret(given.webhook_secret_file or given.data / "webhook_secret", partial(new_secret, "whsec"))
     with world.turn():
         made = world.store.fact(_ENDPOINT)
         endpoint = world.store.get(made["id"]) if made else None

@@ -3,10 +3,10 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
+
+from sandbox.starting import loopback, moment
 
 _TEACHES = """
 A small Stripe for machines that are not connected to the real one: customers, cards that decline, invoices that are
@@ -66,14 +66,14 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m sandbox.stripe", description=_TEACHES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of all that it keeps")
-    parser.add_argument("--host", type=_loopback, default="127.0.0.1", help="a loopback address")
+    parser.add_argument("--host", type=loopback, default="127.0.0.1", help="a loopback address")
     parser.add_argument("--port", type=int, default=8092, help="0: one that is free")
     parser.add_argument("--port-file", type=Path, help="its port, written when it answers")
     parser.add_argument("--key-file", type=Path, help="the secret key; made if absent (default: DATA/key)")
     parser.add_argument(
         "--clock", choices=("real", "manual"), default="real", help="manual: only /sandbox/v1/advance moves it"
     )
-    parser.add_argument("--start", type=_time, metavar="TIME", help="its time at its first start (default: now)")
+    parser.add_argument("--start", type=moment, metavar="TIME", help="its time at its first start (default: now)")
     _add_webhooks(parser)
     _add_rules(parser)
     return parser
@@ -101,24 +101,6 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--idempotency-hours", type=float, default=24.0, metavar="HOURS", help="how long a key is remembered (24)"
     )
-
-
-def _loopback(text: str) -> str:
-    try:
-        loopback = text == "localhost" or ip_address(text).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise argparse.ArgumentTypeError(f"{text} is not a loopback address, and /sandbox asks nobody for a key")
-    return text
-
-
-def _time(text: str) -> float:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time like 2026-11-02T00:00Z") from error
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _days(text: str) -> tuple[int, ...]:

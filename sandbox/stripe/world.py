@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sandbox.starting import only_one
 from sandbox.stripe.clock import Clock
 from sandbox.stripe.faults import Faults
-from sandbox.stripe.identity import API_VERSION, new_id, only_one
+from sandbox.stripe.identity import API_VERSION, new_id
 from sandbox.stripe.mailbox import Mailbox
 from sandbox.stripe.options import Options
 from sandbox.stripe.refusals import Object, Refusal, missing
@@ -43,7 +44,7 @@ class World:
         self.held = False
         """No delivery is made, until somebody lets them go."""
         self._deeds = deeds
-        self._only = only_one(options.data / "lock")
+        self._only = only_one(options.data / "lock", "Stripe")
         self._lock = threading.RLock()
         self.store = Store(options.data / "stripe.sqlite3")
         self.mailbox = Mailbox(self.store)
