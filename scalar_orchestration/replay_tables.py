@@ -72,10 +72,16 @@ def plan_plot(seen: Mapping[str, Seen], names: Mapping[str, str], start: datetim
         price = axes.twinx()
         cheap, dear = each.prices.min(axis=1), each.prices.max(axis=1)
         price.fill_between(times[: len(cheap)], cheap, dear, alpha=0.12, linewidth=0, color="#54a24b")
-        price.plot(times, each.hourly, color="#54a24b", linewidth=1.0, linestyle=":", label="price")
+        price.plot(times, each.hourly, color="#54a24b", linewidth=1.0, linestyle=":", label="price (right)")
         price.set_ylabel("$ per node-hour")
         price.set_ylim(bottom=0)
-        axes.legend(loc="upper left", frameon=False, ncols=4)
+        axes.legend(
+            handles=[*axes.get_legend_handles_labels()[0], *price.get_legend_handles_labels()[0]],
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+            frameon=False,
+            ncols=5,
+        )
     return inline(figure, "What is owned, planned and foreseen")
 
 
