@@ -3,14 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
 from scalar.billing.rate_cards import RateCard
 from scalar.billing.rate_cards_store import cards_between
 from scalar.errors import InvalidRequest
-from scalar.replay.history import read_history
+from scalar.replay.history import price_of, read_history
 from scalar.replay.model import ORACLE, Part, Report
 from scalar.replay.policies import policy_named
 from scalar.replay.reporting import oracle_of, replay_parts
@@ -43,11 +42,11 @@ def recorded(start: datetime, end: datetime) -> Recording:
 
 
 def from_files(
-    jobs: Path, start: datetime, end: datetime, *, price: Decimal, prices: Path | None, flex: float, slack_hours: int
+    jobs: Path, start: datetime, end: datetime, *, price: str, prices: Path | None, flex: float, slack_hours: int
 ) -> Recording:
-    """Raises: `InvalidRequest` where a file can't be read, or has no job of that time."""
-    slack = timedelta(hours=slack_hours)
-    found = read_history(jobs, start=start, end=end, price=price, prices=prices, flex_share=flex, slack=slack)
+    """Raises: `InvalidRequest` where a file can't be read, or has no job of that time, or the price is none."""
+    slack, dollars = timedelta(hours=slack_hours), price_of(price, "--price")
+    found = read_history(jobs, start=start, end=end, price=dollars, prices=prices, flex_share=flex, slack=slack)
     if not found.arrivals:
         raise InvalidRequest(f"{jobs}: no job came in that time.")
     return Recording(parts=[Part(history=found)])

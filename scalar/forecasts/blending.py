@@ -13,7 +13,8 @@ import numpy as np
 
 from scalar.forecasts.model import HOUR, Forecast
 
-_A_DAY = timedelta(days=1)
+A_DAY = timedelta(days=1)
+"""From the first forecast that has a say to the newest."""
 
 
 def blended(made: Sequence[Forecast]) -> Forecast:
@@ -24,7 +25,7 @@ def blended(made: Sequence[Forecast]) -> Forecast:
     newest = made[-1]
     total, looked = np.zeros_like(newest.quantiles), np.zeros((len(newest.quantiles), 1))
     for each in made:
-        if newest.start - each.start < _A_DAY:
+        if newest.start - each.start < A_DAY:
             there = each.quantiles[(newest.start - each.start) // HOUR :][: len(total)]
             total[: len(there)] += there
             looked[: len(there)] += 1

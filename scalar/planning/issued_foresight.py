@@ -16,7 +16,7 @@ import numpy as np
 from scalar.database import Transaction
 from scalar.forecasts import store
 from scalar.forecasts.authority import authority
-from scalar.forecasts.blending import blended
+from scalar.forecasts.blending import A_DAY, blended
 from scalar.forecasts.demand import ANY
 from scalar.forecasts.model import MEDIAN
 from scalar.forecasts.scenarios import scenarios
@@ -30,8 +30,7 @@ from scalar.planning.highs import Floats
 from scalar.planning.outlook import Authority
 
 FRESH = timedelta(hours=6)
-"""A forecast whose first hour is longer ago is not planned by."""
-_A_DAY = timedelta(days=1)
+"""Where the newest forecast's first hour is longer ago, none is planned by."""
 _MONTH = timedelta(days=28)
 
 
@@ -97,7 +96,8 @@ class FromForecasts:
     def _fresh(self, tx: Transaction, kind: store.Kind, now: datetime) -> Mapping[Subject, Sequence[Issued]]:
         """What was forecast of a series of late, the newest last, if that is fresh."""
         if kind not in self._read:
-            found = store.issued_since(tx, kind, now - FRESH - _A_DAY)
+            # Demand is blended; of a price, only the newest is asked.
+            found = store.issued_since(tx, kind, now - FRESH - (A_DAY if kind is store.Kind.DEMAND else timedelta(0)))
             lately = {subject: list(those) for subject, those in groupby(found, key=attrgetter("subject"))}
             self._read[kind] = {
                 subject: those

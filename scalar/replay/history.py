@@ -27,7 +27,12 @@ GPUS_PER_NODE = 8
 _EARLIER = timedelta(weeks=6)
 _LONGEST = timedelta(days=3653)
 
-T = TypeVar("T")
+_DEAREST = 1_000_000
+YEARS = range(1970, 2200)
+"""What is of another year was not meant so, and leaves no room to count back and ahead."""
+_NO_TIME = f"no time of the years {YEARS[0]} to {YEARS[-1]}"
+
+_T = TypeVar("_T")
 
 
 def read_history(
@@ -82,20 +87,20 @@ def shaped(gpus: int, gpus_per_node: int) -> tuple[int, int]:
 def _jobs(path: Path, gpus_per_node: int, flex_share: float, slack: timedelta) -> Iterator[Arrival]:
     flex_so_far = 0.0
     for number, (row, place) in enumerate(_rows(path, {"timestamp", "duration", "num_gpus"})):
-        at = _told(_moment, row["timestamp"], f"{place}: timestamp", "no time")
-        seconds = _told(_seconds, row["duration"], f"{place}: duration", "no number of seconds (ten years at most)")
-        wanted = _told(int, row["num_gpus"], f"{place}: num_gpus", "no whole number")
-        if seconds <= 0 or wanted <= 0:
+        at = _read(_moment, row["timestamp"], f"{place}: timestamp", _NO_TIME)
+        seconds = _read(_seconds, row["duration"], f"{place}: duration", "no number of seconds (ten years at most)")
+        wanted = _read(int, row["num_gpus"], f"{place}: num_gpus", "no whole number") if seconds > 0 else 0
+        if wanted <= 0:
             continue
         gpus, nodes = shaped(wanted, gpus_per_node)
         flex_so_far += flex_share
         tier = Tier.FLEX if flex_so_far >= 1 else Tier.FAST
         if row.get("tier"):
-            tier = _told(Tier, row["tier"], f"{place}: tier", f"none of {', '.join(Tier)}")
+            tier = _read(Tier, row["tier"], f"{place}: tier", f"none of {', '.join(Tier)}")
         flex_so_far -= flex_so_far >= 1
         due = at + timedelta(seconds=seconds) + slack
         if row.get("deadline"):
-            due = _told(_moment, row["deadline"], f"{place}: deadline", "no time")
+            due = _read(_moment, row["deadline"], f"{place}: deadline", _NO_TIME)
         yield Arrival(
             id=f"job_{number:07}",
             at=at,
@@ -112,8 +117,8 @@ def _prices(path: Path, column: str, start: datetime, gpus_per_node: int) -> dic
     found = {}
     for row, place in _rows(path, {column}):
         if row[column]:
-            hour = hour_of(_told(_moment, next(iter(row.values())), place, "no time"))
-            dollars = _told(_dollars, row[column], f"{place}: {column}", "no number of dollars")
+            hour = hour_of(_read(_moment, next(iter(row.values())), place, _NO_TIME))
+            dollars = price_of(row[column], f"{place}: {column}")
             found[hour] = (dollars * gpus_per_node).quantize(Decimal("0.000001"))
     if not found:
         raise InvalidRequest(f"{path}: no price in the column {column}.")
@@ -144,27 +149,34 @@ def _unzipped(raw: IO[bytes], path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
 
 
-def _told(read: Callable[[str], T], text: str, where: str, otherwise: str) -> T:
+def _read(as_what: Callable[[str], _T], text: str, where: str, otherwise: str) -> _T:
     try:
-        return read(text)
+        return as_what(text)
     except (ValueError, ArithmeticError) as problem:
         raise InvalidRequest(f"{where}: {text!r} is {otherwise}.") from problem
 
 
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
+    if moment.year not in YEARS:
+        raise ValueError(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _seconds(text: str) -> float:
     seconds = float(text)
-    if not abs(seconds) <= _LONGEST.total_seconds():
+    if not seconds <= _LONGEST.total_seconds():
         raise ValueError(text)
     return seconds
 
 
+def price_of(text: str, where: str) -> Decimal:
+    """Raises: `InvalidRequest` where it is none, or more than anything costs."""
+    return _read(_dollars, text, where, f"no price: dollars above 0, and at most {_DEAREST:,}")
+
+
 def _dollars(text: str) -> Decimal:
     dollars = Decimal(text)
-    if not dollars.is_finite() or dollars < 0:
+    if not 0 < dollars <= _DEAREST:
         raise ValueError(text)
     return dollars

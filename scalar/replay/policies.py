@@ -72,7 +72,8 @@ class Optimal:
         if known < DAY:
             return foreseen(demand, self.hours, self.scenarios)
         if not self._made or now - self._made[-1].start >= self.foresee_every * HOUR:
-            self._made += forecasts([Series(start=now - known * HOUR, values=demand[:-1])])
+            (made,) = forecasts([Series(start=now - known * HOUR, values=demand[:-1])])
+            self._made = [*self._made[-DAY:], made]
             self._foreseen = np.maximum(scenarios(blended(self._made), self.scenarios), 0.0)
         gone = (now - self._made[-1].start) // HOUR
         return anchored(self._foreseen[:, gone : self.hours], float(demand[-1]))

@@ -10,6 +10,7 @@ import typer
 from scalar_api.cli.client import fail
 
 A_DAY = timedelta(days=1)
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 app = typer.Typer(no_args_is_help=True, help="The platform, played: nothing to set up, nothing to pay.")
 
@@ -43,8 +44,8 @@ def week(
 
     now = datetime.now(UTC)
     begin = start.replace(tzinfo=UTC) if start else last_week(now)
-    if begin + (days + 1) * A_DAY > now:
-        latest = now - (days + 1) * A_DAY
+    latest = now - (days + 1) * A_DAY
+    if not EARLIEST <= begin <= latest:
         fail(f"--from: what is played is past: {days} day(s) begin on {latest:%Y-%m-%d} at the latest.", 2)
     played = Played(
         start=begin,

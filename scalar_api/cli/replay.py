@@ -1,7 +1,6 @@
 """`scalar replay`: a time again, under one policy or several. For operators, and for anybody with a file of jobs."""
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 POLICIES = ("reactive", "optimal", "oracle")
 RECORDED = "recorded"
 LONGEST = timedelta(days=366)
+EARLIEST, LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2190, 1, 1, tzinfo=UTC)
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M"]
 
 
@@ -39,7 +39,7 @@ def replay(
     flex: Annotated[
         float, typer.Option(min=0, max=1, help="Of jobs whose file says no tier: this share is flex.")
     ] = 0.0,
-    slack_hours: Annotated[int, typer.Option(min=0, help="How long flex jobs may wait.")] = 24,
+    slack_hours: Annotated[int, typer.Option(min=0, max=8784, help="How long flex jobs may wait.")] = 24,
     json: Json = False,
 ) -> None:
     """Replay a time under other policies: cost, revenue, margin, waits, missed deadlines, utilisation.
@@ -86,7 +86,9 @@ def _check(policies: list[str], start: datetime, end: datetime) -> None:
     if end <= start:
         fail("--to must be after --from.", 2)
     if end - start > LONGEST:
-        fail(f"{LONGEST.days} days can be replayed at a time, and this is {(end - start).days}.", 2)
+        fail(f"At most {LONGEST.days} days can be replayed at a time.", 2)
+    if start < EARLIEST or end > LATEST:
+        fail(f"What is replayed lies between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}.", 2)
 
 
 def _history(
@@ -98,13 +100,7 @@ def _history(
         fail(f"{missing.name} isn't installed: `pip install scalar-platform[api,planning]`.", 2)
     if where == RECORDED:
         return deeds.recorded(start, end)
-    try:
-        dollars = Decimal(price)
-    except ArithmeticError as error:
-        raise InvalidRequest(f"--price: {price!r} is no number of dollars.") from error
-    if not dollars.is_finite() or dollars <= 0:
-        raise InvalidRequest(f"--price: {price!r} is no price: dollars above 0.")
-    return deeds.from_files(Path(where), start, end, price=dollars, prices=prices, flex=flex, slack_hours=slack_hours)
+    return deeds.from_files(Path(where), start, end, price=price, prices=prices, flex=flex, slack_hours=slack_hours)
 
 
 def _played(history: "Recording", policies: list[str], *, quiet: bool) -> "list[Report]":

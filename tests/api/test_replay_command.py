@@ -49,9 +49,12 @@ def test_programs_get_json(jobs: str):
         (["--history", "nowhere.csv"], "there is no such file"),
         (["--to", "2026-08-01"], "--to must be after --from"),
         (["--from", "2025-09-01", "--to", "2025-09-02"], "no job came in that time"),
-        (["--price", "much"], "is no number of dollars"),
+        (["--price", "much"], "--price: 'much' is no price"),
         (["--price", "-3"], "'-3' is no price"),
-        (["--to", "2126-09-01"], "366 days can be replayed at a time"),
+        (["--price", "1e30"], "'1e30' is no price"),
+        (["--to", "2126-09-01"], "At most 366 days can be replayed at a time"),
+        (["--from", "0001-01-01", "--to", "0001-02-01"], "What is replayed lies between 1971-01-01 and 2190-01-01"),
+        (["--slack-hours", "1000000000000"], "is not in the range"),
     ],
 )
 def test_what_cannot_be_replayed_says_why(jobs: str, arguments: list[str], said: str):

@@ -11,11 +11,12 @@ from scalar.forecasts.model import HOUR, QUANTILES, Floats, Forecast
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 
 
-def made(hour: int, middle: Floats) -> Forecast:
-    """Issued so many hours after noon, with a band of one up and down."""
+def made(hour: int, middle: Floats, width: float | Floats = 1.0) -> Forecast:
+    """Issued so many hours after noon, with a band so far up and down."""
     return Forecast(
         start=NOON + hour * HOUR,
-        quantiles=middle[:, None] + np.linspace(-1.0, 1.0, len(QUANTILES)),
+        quantiles=middle[:, None]
+        + np.outer(np.broadcast_to(width, middle.shape), np.linspace(-1.0, 1.0, len(QUANTILES))),
         member=f"of {hour}",
         notes=(f"note of {hour}",),
     )
@@ -46,5 +47,9 @@ def test_what_is_a_day_old_has_no_say():
 
 def test_quantiles_do_not_cross():
     random = np.random.default_rng(3)
-    several = [made(hour, random.uniform(0, 100, 48)) for hour in range(12)]
-    assert (np.diff(blended(several).quantiles, axis=1) >= 0).all()
+    several = [made(hour, random.uniform(0, 100, 48), random.uniform(0, 50, 48)) for hour in range(12)]
+    found = blended(several)
+    assert (np.diff(found.quantiles, axis=1) >= 0).all()
+    # And the band is as wide as theirs are in the mean: of the first hour ahead, all twelve look at it.
+    widths = [np.ptp(each.quantiles[11 - hour]) for hour, each in enumerate(several)]
+    assert np.ptp(found.quantiles[0]) == pytest.approx(np.mean(widths))

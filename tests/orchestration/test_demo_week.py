@@ -19,7 +19,7 @@ from tests.orchestration.conftest import forget_settings
 from tests.sandbox_process import SandboxMarket
 
 MONDAY = datetime(2026, 11, 9, tzinfo=UTC)
-PLOT = Plot(start=MONDAY, hours=7, weeks_before=8, forecast_days=8, wind_down_hours=0)
+PLOT = Plot(start=MONDAY, hours=7, wind_down_hours=0)
 CAPS = {"MAX_ORDER": 500, "APPROVAL_ABOVE": 500, "MAX_HOUR": 600, "MAX_DAY": 2500}
 
 

@@ -90,6 +90,8 @@ def test_a_new_forecast_moves_the_plan_by_its_part_of_the_last_day(tx: Transacti
     issued(tx, FAST, 80.0, since=NOON - 30 * HOUR)
     for hour, level in ((23, 20.0), (10, 20.0), (5, 20.0), (0, 40.0)):
         issued(tx, FAST, level, since=NOON - hour * HOUR)
+        issued(tx, Subject(kind=Kind.DEMAND, name="H100", tier="flex"), level / 10, since=NOON - hour * HOUR)
+    assert told(tx).kinds[H100.id].flex[100] == pytest.approx(2.5, rel=0.03)
     middle = np.median(np.array(told(tx).kinds[H100.id].fast), axis=1)
     assert middle[100] == pytest.approx(25.0, rel=0.03)
     # Beyond the others' ends there is the newest alone.

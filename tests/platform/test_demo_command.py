@@ -29,6 +29,8 @@ def test_its_help_says_what_it_plays():
     [
         (["--from", "2126-01-01"], "--from: what is played is past: 7 day(s) begin on"),
         (["--from", f"{datetime.now(UTC):%Y-%m-%d}", "--days", "1"], "1 day(s) begin on"),
+        (["--from", "9999-12-31"], "7 day(s) begin on"),
+        (["--from", "0001-01-01"], "--from: what is played is past"),
         (["--from", "monday"], "'monday' does not match"),
         (["--dagster-port", "99999"], "99999 is not in the range"),
         (["--days", "8"], "8 is not in the range"),

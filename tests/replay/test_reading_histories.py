@@ -62,6 +62,7 @@ def test_prices_of_another_time_are_moved(tmp_path):
         ("timestamp,duration,num_gpus\n2017-10-02,nan,1\n", "'nan' is no number of seconds"),
         ("timestamp,duration,num_gpus\n2017-10-02,1e300,1\n", "ten years at most"),
         ("timestamp,duration,num_gpus\n2017-10-02,1\n", "num_gpus: '' is no whole number"),
+        ("timestamp,duration,num_gpus\n9999-12-31,1,1\n", "'9999-12-31' is no time of the years 1970 to 2199"),
         ("timestamp,duration,num_gpus,tier\n2017-10-02,1,1,slow\n", "tier: 'slow' is none of fast, flex"),
         ("timestamp,duration,num_gpus,deadline\n2017-10-02,1,1,soon\n", "deadline: 'soon' is no time"),
     ],
@@ -78,8 +79,14 @@ def test_a_file_of_something_else_is_no_csv(tmp_path, name):
         read(tmp_path / name)
 
 
+def test_what_took_no_time_is_left_out_whatever_else_its_row_says(tmp_path):
+    rows = "timestamp,duration,num_gpus\n2026-09-01T01:00:00,0,\n2026-09-01T01:00:00,-inf,x\n2026-09-01T02:00:00,60,0\n"
+    assert read(a_file(tmp_path, rows)).arrivals == ()
+
+
 def test_half_a_file_is_not_taken_for_the_whole(tmp_path):
-    whole = gzip.compress(JOBS.encode() * 100)
+    rows = (f"2026-09-01T{number % 24:02}:00:00,{number},1" for number in range(1, 5000))
+    whole = gzip.compress("\n".join(["timestamp,duration,num_gpus", *rows]).encode())
     (tmp_path / "jobs.csv.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InvalidRequest, match="can't be read as a CSV"):
         read(tmp_path / "jobs.csv.gz")
@@ -90,10 +97,10 @@ def test_a_file_that_is_not_there(tmp_path):
         read(tmp_path / "nowhere.csv")
 
 
-@pytest.mark.parametrize("price", ["cheap", "nan", "-1"])
+@pytest.mark.parametrize("price", ["cheap", "nan", "-1", "0", "1e30"])
 def test_what_is_no_price_is_refused(tmp_path, price):
     prices = a_file(tmp_path, f"ts,mean\n2017-10-02,{price}\n", "prices.csv")
-    with pytest.raises(InvalidRequest, match=f"line 2: mean: '{price}' is no number of dollars"):
+    with pytest.raises(InvalidRequest, match=f"line 2: mean: '{price}' is no price"):
         read(a_file(tmp_path, JOBS), prices=prices)
 
 
