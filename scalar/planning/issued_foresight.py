@@ -7,6 +7,7 @@ a note that says so.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -38,7 +39,7 @@ class FromForecasts:
     """From what was forecast. Reads once: made for one plan."""
 
     def __init__(self) -> None:
-        self._read: dict[store.Kind, Mapping[Subject, Sequence[Issued]]] = {}
+        self._read: dict[store.Kind, Mapping[Subject, Issued]] = {}
         self._skills: Mapping[Subject, Skill] | None = None
         self._without = FromUsage()
 
@@ -56,16 +57,15 @@ class FromForecasts:
         return Foreseen(
             fast=_sum(fast, hours),
             flex=_sum(flex, hours).mean(axis=0),
-            authority=self._authority(tx, leading[0][-1].subject, now),
-            notes=tuple(note for each in (*found[Tier.FAST], *found[Tier.FLEX]) for note in each[-1].notes),
+            authority=self._authority(tx, leading[0].subject, now),
+            notes=tuple(note for each in (*found[Tier.FAST], *found[Tier.FLEX]) for note in each.notes),
         )
 
     def prices(self, tx: Transaction, sku: str, now: datetime) -> Floats | None:
         subject = Subject(kind=store.Kind.PRICE, name=sku)
-        known = self._fresh(tx, store.Kind.PRICE, now).get(subject)
-        if known is None:
+        issued = self._fresh(tx, store.Kind.PRICE, now).get(subject)
+        if issued is None:
             return None
-        issued = known[-1]
         gone = _gone(issued, now)
         rows = issued.quantiles[gone:].copy()
         trusted = self._authority(tx, subject, now).horizon_hours
@@ -93,16 +93,13 @@ class FromForecasts:
             why="" if whole else given.why,
         )
 
-    def _fresh(self, tx: Transaction, kind: store.Kind, now: datetime) -> Mapping[Subject, Sequence[Issued]]:
-        """What was forecast of a series of late, the newest last, if that is fresh."""
+    def _fresh(self, tx: Transaction, kind: store.Kind, now: datetime) -> Mapping[Subject, Issued]:
         if kind not in self._read:
-            # Demand is blended; of a price, only the newest is asked.
-            found = store.issued_since(tx, kind, now - FRESH - (A_DAY if kind is store.Kind.DEMAND else timedelta(0)))
-            lately = {subject: list(those) for subject, those in groupby(found, key=attrgetter("subject"))}
+            found = store.latest(tx, kind) if kind is store.Kind.PRICE else _of_a_day(tx, kind, now)
             self._read[kind] = {
-                subject: those
-                for subject, those in lately.items()
-                if now - those[-1].issued_at <= FRESH and _gone(those[-1], now) + DAY <= len(those[-1].quantiles)
+                each.subject: each
+                for each in found
+                if now - each.issued_at <= FRESH and _gone(each, now) + DAY <= len(each.quantiles)
             }
         return self._read[kind]
 
@@ -116,9 +113,15 @@ def _gone(issued: Issued, now: datetime) -> int:
     return max(0, (hour_of(now) - issued.issued_at) // HOUR)
 
 
-def _paths(issued: Sequence[Issued], now: datetime, seed: int) -> Floats:
-    made = blended([each.forecast for each in issued])
-    return np.maximum(scenarios(made, SCENARIOS, seed)[:, _gone(issued[-1], now) :], 0.0)
+def _of_a_day(tx: Transaction, kind: store.Kind, now: datetime) -> list[Issued]:
+    """The newest forecast of each series, with what all of its day say in the mean."""
+    found = store.issued_since(tx, kind, now - FRESH - A_DAY)
+    series = [list(those) for _, those in groupby(found, key=attrgetter("subject"))]
+    return [replace(those[-1], quantiles=blended([each.forecast for each in those]).quantiles) for those in series]
+
+
+def _paths(issued: Issued, now: datetime, seed: int) -> Floats:
+    return np.maximum(scenarios(issued.forecast, SCENARIOS, seed)[:, _gone(issued, now) :], 0.0)
 
 
 def _sum(paths: Sequence[Floats], hours: int) -> Floats:
