@@ -1,4 +1,4 @@
-"""What do the policies cost in dollars? Two weeks, from an empty past, of Philly's jobs and of the demo's customers.
+"""What do the policies cost in dollars? Two weeks of Philly's jobs, and of the demo's customers from an empty past.
 
 `python -m benchmarks.fortnights --data ../shared/data`: at $16.80 a node-hour; a seed is two other weeks of the demo's
 customers. The policy that looks ahead forecasts once a day; `--foresee-every 3` is nearer to earnest, and slower.

@@ -28,9 +28,9 @@ _EARLIER = timedelta(weeks=6)
 _LONGEST = timedelta(days=3653)
 
 _DEAREST = 1_000_000
-YEARS = range(1970, 2200)
+_YEARS = range(1970, 2200)
 """What is of another year was not meant so, and leaves no room to count back and ahead."""
-_NO_TIME = f"no time of the years {YEARS[0]} to {YEARS[-1]}"
+_NO_TIME = f"no time of the years {_YEARS[0]} to {_YEARS[-1]}"
 
 _T = TypeVar("_T")
 
@@ -158,7 +158,7 @@ def _read(as_what: Callable[[str], _T], text: str, where: str, otherwise: str) -
 
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
-    if moment.year not in YEARS:
+    if moment.year not in _YEARS:
         raise ValueError(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

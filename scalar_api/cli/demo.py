@@ -46,7 +46,8 @@ def week(
     begin = start.replace(tzinfo=UTC) if start else last_week(now)
     latest = now - (days + 1) * A_DAY
     if not EARLIEST <= begin <= latest:
-        fail(f"--from: what is played is past: {days} day(s) begin on {latest:%Y-%m-%d} at the latest.", 2)
+        since = f"and on {EARLIEST:%Y-%m-%d} at the earliest"
+        fail(f"--from: what is played is past: {days} day(s) begin on {latest:%Y-%m-%d} at the latest, {since}.", 2)
     played = Played(
         start=begin,
         days=days,
