@@ -54,7 +54,7 @@ class DemoPlatform(Platform):
         options: Options,
         played: Played,
         progress: Callable[[Step], None],
-        restarted: Callable[[str, int], None],
+        restarted: Callable[[str, int | None], None],
     ) -> None:
         super().__init__(options, progress, restarted)
         self.played = played

@@ -56,10 +56,13 @@ class Step:
 
 
 class Platform:
-    """Start it, use it, stop it. `progress` is told each step as it begins, `restarted` each service that died."""
+    """Start it, use it, stop it. `progress` is told each step as it begins, `restarted` each service that died.
+
+    With its exit code, where it was a child.
+    """
 
     def __init__(
-        self, options: Options, progress: Callable[[Step], None], restarted: Callable[[str, int], None]
+        self, options: Options, progress: Callable[[Step], None], restarted: Callable[[str, int | None], None]
     ) -> None:
         self.options = options
         self.folder = DataFolder(options.data)
@@ -134,7 +137,7 @@ class Platform:
     def _start_postgres(self) -> None:
         if self.options.database_url is None:
             self._progress(Step("postgres", f"embedded, data in {self.folder.postgres}"))
-            self._postgres = EmbeddedPostgres(self.folder.postgres)
+            self._postgres = EmbeddedPostgres(self.folder.postgres, lambda: self._restarted("postgres", None))
             self._database_url = self._postgres.url("scalar")
         else:
             self._progress(Step("postgres", "the one that you named"))

@@ -92,8 +92,9 @@ def progress_lines() -> Callable[[Step], None]:
     return tell
 
 
-def tell_restart(name: str, code: int) -> None:
-    console.print(f"[yellow]{name} ended by itself (exit code {code}) and is started again.[/yellow]")
+def tell_restart(name: str, code: int | None) -> None:
+    how = "" if code is None else f" (exit code {code})"
+    console.print(f"[yellow]{name} ended by itself{how} and is started again.[/yellow]")
 
 
 def _say_runtime(node: dict[str, object]) -> None:

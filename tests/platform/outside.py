@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -405,3 +406,16 @@ class World:
         ends = [kind for kind in self.dagster.event_types(job["runs"][0]["dagster_run_id"]) if kind == "RUN_SUCCESS"]
         assert len(ends) == 1
         return job
+
+
+def processes_of(data: Path) -> list[str]:
+    """What still runs with this folder in its command line or its environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            known = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(data).encode() in known:
+            found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found

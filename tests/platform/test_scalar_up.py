@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from outside import Customer, counting, eventually
+from outside import Customer, counting, eventually, processes_of
 
 from scalar.database import Database
 from scalar_api.up.folder import DataFolder
@@ -86,19 +86,6 @@ def scalar_up(data: Path, *options: str) -> Iterator[Up]:
         yield up
     finally:
         up.close()
-
-
-def processes_of(data: Path) -> list[str]:
-    """What still runs with this folder in its command line or its environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            known = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-        except OSError:
-            continue
-        if str(data).encode() in known:
-            found.append((process / "cmdline").read_text().replace("\0", " "))
-    return found
 
 
 def test_a_taken_port_is_named_with_what_to_do(data):
@@ -179,7 +166,7 @@ def test_ctrl_c_leaves_nothing_behind_and_the_next_start_goes_on_with_the_same_d
     assert re.search(r"cost +\$0\.0\d+ +to the customer", again.output)
     assert re.search(r"margin +-?\$0\.\d+ +after \$0\.0\d+ for its part of the node", again.output)
     assert float(re.search(r"waited +([0-9.]+) s", again.output)[1]) < 15
-    assert float(re.search(r"metered +([0-9.]+) GPU seconds", again.output)[1]) > 3
+    assert float(re.search(r"metered +([0-9.]+) GPU seconds", again.output)[1]) >= 3
     assert processes_of(data) == []
     assert engine.client.containers(all=True, filters={"label": f"scalar.job_id={stays}"}) == []
 
