@@ -12,6 +12,8 @@ TESTS ?= tests
 export UV_PYTHON_PREFERENCE = only-system
 export UV_PROJECT_ENVIRONMENT = .venv
 export DO_NOT_TRACK = 1
+# Where it is set, each of a platform's many processes would compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format bench pictures clean
