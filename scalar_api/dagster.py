@@ -6,6 +6,7 @@ import httpx
 import structlog
 
 from scalar.jobs.dagster import JOB_NAME, LOCATION_NAME, REPOSITORY_NAME, nudge_tags
+from scalar.tls import trusted
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +31,7 @@ class Dagster:
     """Thread-safe. Close it, or its connections stay open."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=httpx.Timeout(20, connect=2))
+        self._client = httpx.Client(base_url=url, timeout=httpx.Timeout(20, connect=2), verify=trusted())
 
     def launch(self, run: dict[str, Any]) -> str:
         """Start the Dagster run of a placed run (a row of `lease_unlaunched`); its Dagster run id.

@@ -67,7 +67,7 @@ def database_url(postgres: str, template: str) -> Iterator[str]:
     """A database with every migration and no row."""
     name = f"scalar_test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(postgres, autocommit=True) as connection:
-        create = sql.SQL("create database {} template {}")
+        create = sql.SQL("create database {} template {} strategy file_copy")
         connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
     yield in_database(postgres, name)
     _admin(postgres, "drop database {} with (force)", name)
@@ -77,7 +77,7 @@ def database_url(postgres: str, template: str) -> Iterator[str]:
 def scratch(postgres: str, template: str) -> Iterator[Database]:
     name = f"{template}scratch"
     with psycopg.connect(postgres, autocommit=True) as connection:
-        create = sql.SQL("create database {} template {}")
+        create = sql.SQL("create database {} template {} strategy file_copy")
         connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
     with Database(in_database(postgres, name)) as database:
         yield database

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx
 
+from scalar.tls import trusted
 from tests.warm import WarmProcess, warm_process
 
 _READY_SECONDS = 30.0
@@ -28,7 +29,7 @@ class ServedSandbox:
         self._env = dict(env or {})
         self._options = {name: value for name, value in options.items() if value is not None}
         self._process: WarmProcess | None = None
-        self._http = httpx.Client(timeout=60, trust_env=False)
+        self._http = httpx.Client(timeout=60, trust_env=False, verify=trusted())
 
     def __enter__(self) -> Self:
         self.start()

@@ -32,6 +32,7 @@ from scalar.market.errors import (
     OutcomeUnknown,
 )
 from scalar.market.patience import Backoff, CircuitBreaker, retry_after
+from scalar.tls import trusted
 
 Value = TypeVar("Value")
 Query = Mapping[str, str | int | bool | list[str] | None]
@@ -113,6 +114,7 @@ class Calls:
             headers={"Accept": "application/json", "User-Agent": "scalar"},
             timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
             transport=transport,
+            verify=trusted(),
         )
 
     def __enter__(self) -> Self:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import httpcore
 
+from scalar.tls import trusted
 from scalar.webhooks.addresses import why_not_address, why_not_url
 from scalar.webhooks.model import Outcome
 
@@ -52,7 +53,7 @@ class Sender:
     ) -> None:
         self._allow_private = allow_private
         self._resolve = resolve
-        self._tls = tls or httpcore.default_ssl_context()
+        self._tls = tls or trusted()
         self._seconds = seconds
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:

@@ -18,6 +18,7 @@ import httpx
 
 from scalar.database import Database
 from scalar.migrations import migrate
+from scalar.tls import trusted
 from scalar_api.up import bootstrap
 from scalar_api.up.errors import UpError
 from scalar_api.up.folder import Credentials, DataFolder
@@ -254,7 +255,7 @@ class Platform:
     def _node_has_joined(self) -> bool:
         headers = {"Authorization": f"Bearer {self.credentials.operator_key}"}
         try:
-            nodes = httpx.get(f"{self.api_url}/v1/nodes", headers=headers, timeout=5).json()["data"]
+            nodes = httpx.get(f"{self.api_url}/v1/nodes", headers=headers, timeout=5, verify=trusted()).json()["data"]
         except (httpx.HTTPError, KeyError, ValueError):
             return False
         return any(node["name"] == self.options.node_name and not node["silent"] for node in nodes)
@@ -323,6 +324,6 @@ def _bin(name: str) -> str:
 
 def is_up(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).is_success
+        return httpx.get(url, timeout=5, verify=trusted()).is_success
     except httpx.HTTPError:
         return False

@@ -26,6 +26,7 @@ from scalar.market.desk import Desk
 from scalar.market.settings import MarketSettings
 from scalar.market.sfcompute import SfCompute
 from scalar.settings import Settings
+from scalar.tls import trusted
 from scalar_api.app import create_app
 from tests.api.calls import NodeAgent, a_body
 from tests.api.trading import Trading
@@ -48,7 +49,8 @@ class Api:
     def client(self, secret: str | None = None, **options: Any) -> httpx.Client:
         """One that sends this key, or none."""
         headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-        return self._open.enter_context(httpx.Client(base_url=self.url, headers=headers, timeout=30, **options))
+        client = httpx.Client(base_url=self.url, headers=headers, timeout=30, verify=trusted(), **options)
+        return self._open.enter_context(client)
 
     def customer(self, organisation: str | None = None) -> httpx.Client:
         """One with a new key of an organisation, a new one if none is named."""

@@ -19,6 +19,7 @@ from scalar.market.model import Order, OrderRequest, Rectangle, Side, Sku, minut
 from scalar.market.orders import By
 from scalar.market.settings import MarketSettings
 from scalar.market.sfcompute import SfCompute
+from scalar.tls import trusted
 from tests.made_up import facts
 from tests.sandbox_process import SandboxMarket
 
@@ -168,7 +169,7 @@ class DyingTransport(httpx.BaseTransport):
 
     def __init__(self, steps: "Steps") -> None:
         self._steps = steps
-        self._wire = httpx.HTTPTransport()
+        self._wire = httpx.HTTPTransport(verify=trusted())
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self._steps.pass_by(f"before {request.method} {request.url.path}")
@@ -186,7 +187,7 @@ class MeddledTransport(httpx.BaseTransport):
 
     def __init__(self, before: Before | None, after: After | None) -> None:
         self._before, self._after = before, after
-        self._wire = httpx.HTTPTransport()
+        self._wire = httpx.HTTPTransport(verify=trusted())
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         instead = self._before(request) if self._before else None

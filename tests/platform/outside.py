@@ -14,6 +14,7 @@ import docker
 import httpx
 
 from scalar.jobs.dagster import JOB_NAME, LOCATION_NAME, REPOSITORY_NAME
+from scalar.tls import trusted
 from scalar_api.up.platform import Platform
 
 IMAGE = "busybox:local"
@@ -44,7 +45,9 @@ class Caller:
     """One key's requests. One that the API doesn't answer is sent again: it may just be restarting."""
 
     def __init__(self, url: str, key: str) -> None:
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=10)
+        self._http = httpx.Client(
+            base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=10, verify=trusted()
+        )
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         """The answer, whatever its status is, unless that is 503."""
@@ -214,7 +217,7 @@ class Dagster:
     """What its UI asks for and shows, over the same GraphQL."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=20)
+        self._http = httpx.Client(base_url=url, timeout=20, verify=trusted())
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         answer = eventually(lambda: self._try({"query": query, "variables": variables}), what="Dagster answers")
