@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -62,9 +63,9 @@ def template(postgres: str) -> str:
     return name
 
 
-@pytest.fixture
-def database_url(postgres: str, template: str) -> Iterator[str]:
-    """A database with every migration and no row."""
+@contextmanager
+def a_copy(postgres: str, template: str) -> Iterator[str]:
+    """The URL of a database with all that the template has."""
     name = f"scalar_test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         create = sql.SQL("create database {} template {} strategy file_copy")
@@ -73,13 +74,16 @@ def database_url(postgres: str, template: str) -> Iterator[str]:
     _admin(postgres, "drop database {} with (force)", name)
 
 
+@pytest.fixture
+def database_url(postgres: str, template: str) -> Iterator[str]:
+    """A database with every migration and no row."""
+    with a_copy(postgres, template) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def scratch(postgres: str, template: str) -> Iterator[Database]:
-    name = f"{template}scratch"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        create = sql.SQL("create database {} template {} strategy file_copy")
-        connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
-    with Database(in_database(postgres, name)) as database:
+    with a_copy(postgres, template) as url, Database(url) as database:
         yield database
 
 
@@ -94,10 +98,8 @@ def tx(scratch: Database) -> Iterator[Transaction]:
 @pytest.fixture
 def empty_database_url(postgres: str) -> Iterator[str]:
     """A database with nothing in it."""
-    name = f"scalar_test_{os.getpid()}_{next(_numbers)}"
-    _admin(postgres, "create database {}", name)
-    yield in_database(postgres, name)
-    _admin(postgres, "drop database {} with (force)", name)
+    with a_copy(postgres, "template0") as url:
+        yield url
 
 
 @pytest.fixture

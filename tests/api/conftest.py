@@ -10,10 +10,8 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import psycopg
 import pytest
 import uvicorn
-from psycopg import sql
 
 from scalar.accounts import store as accounts
 from scalar.accounts.keys import Role, new_key
@@ -30,7 +28,7 @@ from scalar.tls import trusted
 from scalar_api.app import create_app
 from tests.api.calls import NodeAgent, a_body
 from tests.api.trading import Trading
-from tests.conftest import in_database
+from tests.conftest import a_copy
 from tests.made_up import a_key, facts
 from tests.sandbox_process import SandboxMarket
 
@@ -128,12 +126,8 @@ def api(database_url: str) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def shared_api(postgres: str, template: str) -> Iterator[Api]:
     """A server for tests that don't mind each other: a table of requests that change nothing, mostly."""
-    name = sql.Identifier(f"{template}_api_{next(_numbers)}")
-    with psycopg.connect(postgres, autocommit=True) as admin:
-        admin.execute(sql.SQL("create database {} template {}").format(name, sql.Identifier(template)))
-        with an_api(in_database(postgres, name.as_string().strip('"'))) as api:
-            yield api
-        admin.execute(sql.SQL("drop database {} with (force)").format(name))
+    with a_copy(postgres, template) as url, an_api(url) as api:
+        yield api
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from scalar.settings import settings
 from scalar_orchestration import resources
 from scalar_orchestration.clock import utc_now
 from scalar_orchestration.resources import MarketResource, PostgresResource, shared_database
+from tests.conftest import a_copy
 from tests.sandbox_process import SandboxMarket
 
 ROOT = Path(__file__).parents[2]
@@ -30,13 +31,33 @@ def resource(database_url: str) -> Iterator[PostgresResource]:
     shared_database.cache_clear()
 
 
+@pytest.fixture(scope="session")
+def dagsters_template(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a database with Dagster's tables, which it makes where there are none."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copy(ROOT / "dagster.yaml", home)
+    with a_copy(postgres, "template0") as url:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DAGSTER_POSTGRES_URL", _for_sqlalchemy(url))
+            patch.setenv("DAGSTER_COMPUTE_LOG_DIR", str(home / "logs"))
+            with dg.DagsterInstance.from_config(str(home)) as instance:
+                assert instance.get_runs() == []
+        yield psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+
+
+@pytest.fixture
+def dagsters_url(postgres: str, dagsters_template: str) -> Iterator[str]:
+    with a_copy(postgres, dagsters_template) as url:
+        yield url
+
+
 @pytest.fixture
 def instance_of(
-    resource: PostgresResource, empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    resource: PostgresResource, dagsters_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., dg.DagsterInstance]]:
     """Makes the instance of `dagster.yaml`, with some values changed: `run_launcher={"asset_runs": "docker"}`."""
     monkeypatch.setenv("SCALAR_DATABASE_URL", resource.url)
-    monkeypatch.setenv("DAGSTER_POSTGRES_URL", _for_sqlalchemy(empty_database_url))
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", _for_sqlalchemy(dagsters_url))
     monkeypatch.setenv("DAGSTER_COMPUTE_LOG_DIR", str(tmp_path / "logs"))
     settings.cache_clear()
     with ExitStack() as made:
