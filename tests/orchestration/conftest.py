@@ -42,7 +42,11 @@ def dagsters_template(postgres: str, tmp_path_factory: pytest.TempPathFactory) -
             patch.setenv("DAGSTER_COMPUTE_LOG_DIR", str(home / "logs"))
             with dg.DagsterInstance.from_config(str(home)) as instance:
                 assert instance.get_runs() == []
-        yield psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+        name = str(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
+        # Dagster's connections are closed when they are collected, and one that is open keeps a template from use.
+        with psycopg.connect(postgres, autocommit=True) as admin:
+            admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+        yield name
 
 
 @pytest.fixture
