@@ -3,7 +3,7 @@
 `python -m benchmarks.buying --data ../shared/data`: a block costs 1.0 per node-hour, an hour 2.1. Of a block that
 outlasts the series only the hours within it count, for the rule as for the optimum. The rule knows the hour that
 begins, what was before it, and the forecast that would have been issued at the last midnight; it starts with nothing of
-its own. A year takes some ten minutes of one core, half of them forecasts.
+its own. A year takes some half an hour of one core.
 Other series are tried with `--series FILE --column NAME`.
 """
 

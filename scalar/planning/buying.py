@@ -66,7 +66,7 @@ class BuyingRule:
 
     @property
     def plan_every(self) -> int:
-        """Hours."""
+        """Hours, of the past. Once it is asked, each hour is planned anew."""
         return min(_PLAN_EVERY, max(1, self.terms.hours // 4))
 
     @property
@@ -134,7 +134,8 @@ class Buyer:
         return np.concatenate(found) if found else np.zeros(0)
 
     def _by_plan(self, at: int) -> Floats:
-        if self._planned < 0 or at - self._planned >= self._rule.plan_every or at == self._at:
+        every = self._rule.plan_every if at < self._at else 1
+        if self._planned < 0 or at - self._planned >= every:
             first = self._rules - 1 - len(self._rule.plans_by)
             for number, view in enumerate(self._rule.plans_by.values()):
                 self._plans[number] = self._plan(at, view, self._stocks[first + number])
